@@ -1,0 +1,30 @@
+package sni
+
+import "testing"
+
+// BenchmarkParse reads one whole hello with each operation.
+func BenchmarkParse(b *testing.B) {
+	small, chromium := load(b, "openssl-tls1_2.hex"), load(b, "chromium-1.hex")
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		step  int // bytes more with each call
+	}{
+		{"small", small, len(small)},
+		{"chromium", chromium, len(chromium)},
+		{"chromium in records of 100", reframe(deframe(chromium), every(100)), 1 << 16},
+		{"chromium byte by byte", chromium, 1},
+		{"64 KiB byte by byte", largest(b), 1},
+		{"16000 extensions", crowded(16000, false), 1 << 16},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(c.bytes)))
+			for b.Loop() {
+				if _, _, err := feed(c.bytes, c.step); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

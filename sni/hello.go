@@ -1,0 +1,171 @@
+package sni
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Hello is what a ClientHello says about where it wants to go.
+//
+// Its fields are parts of the bytes given to Parse, or, when the hello spans several records, of one buffer made by
+// Parse. They are as the client sent them: the name in its own case, the lists in its own order, GREASE values
+// (RFC 8701) included.
+type Hello struct {
+	// ServerName is the host_name of the server_name extension (RFC 6066 section 3), 1 to 255 bytes without a NUL. Any
+	// other byte can be in it. It is nil when the hello names no host.
+	ServerName []byte
+
+	// ALPN is the list of offered application protocols (RFC 7301 section 3.1), nil when there is none.
+	ALPN Protocols
+
+	// Versions is the supported_versions extension (RFC 8446 section 4.2.1), or, without one, the one version of the
+	// hello's legacy_version field, which is the highest that the client speaks.
+	Versions Versions
+
+	// ECH is set when encrypted_client_hello (RFC 9849) is offered, be it real or GREASE: only the holder of the key
+	// can tell. ServerName is then the public, outer name.
+	ECH bool
+}
+
+// parseHello reads the body of a ClientHello message (RFC 8446 section 4.1.2).
+func parseHello(body []byte) (Hello, error) {
+	s := cryptobyte.String(body)
+	var version []byte
+	var session, suites, compression, extensions cryptobyte.String
+	switch {
+	case !s.ReadBytes(&version, 2) || !s.Skip(32):
+		return Hello{}, shortHello
+	case !s.ReadUint8LengthPrefixed(&session) || len(session) > 32:
+		return Hello{}, badSessionID
+	case !s.ReadUint16LengthPrefixed(&suites) || suites.Empty() || len(suites)%2 != 0:
+		return Hello{}, badSuites
+	case !s.ReadUint8LengthPrefixed(&compression) || compression.Empty():
+		return Hello{}, badCompression
+	case s.Empty():
+		// Before TLS 1.3 a hello may end without extensions (RFC 5246 section 7.4.1.2).
+		return Hello{Versions: version[:2:2]}, nil
+	case !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty():
+		return Hello{}, badExtensions
+	}
+	h := Hello{Versions: version[:2:2]}
+	if err := h.readExtensions(extensions); err != nil {
+		return Hello{}, err
+	}
+	return h, nil
+}
+
+// The extensions that Hello reports (the IANA registry of TLS ExtensionType values).
+const (
+	extServerName           = 0
+	extALPN                 = 16
+	extSupportedVersions    = 43
+	extEncryptedClientHello = 0xfe0d
+)
+
+func (h *Hello) readExtensions(extensions []byte) error {
+	var seen typeSet
+	for rest := extensions; len(rest) > 0; {
+		typ, data, next, ok := cutExtension(rest)
+		if !ok {
+			return badExtension
+		}
+		rest = next
+		if !seen.add(typ) {
+			return duplicateType
+		}
+		if err := h.readExtension(typ, data); err != nil {
+			return err
+		}
+	}
+	if seen.overflow && !uniqueTypes(extensions) {
+		return duplicateType
+	}
+	return nil
+}
+
+// cutExtension returns the first extension of a list and what is behind it. It is spelt out, where all else here uses
+// cryptobyte, since it runs some twenty times for one hello: it takes a quarter off the time of Parse.
+func cutExtension(s []byte) (typ uint16, data, rest []byte, ok bool) {
+	if len(s) < 4 {
+		return 0, nil, nil, false
+	}
+	end := 4 + int(binary.BigEndian.Uint16(s[2:]))
+	if end > len(s) {
+		return 0, nil, nil, false
+	}
+	return binary.BigEndian.Uint16(s), s[4:end], s[end:], true
+}
+
+func (h *Hello) readExtension(typ uint16, data cryptobyte.String) error {
+	switch typ {
+	case extServerName:
+		return h.readServerName(data)
+	case extALPN:
+		return h.readALPN(data)
+	case extSupportedVersions:
+		return h.readVersions(data)
+	case extEncryptedClientHello:
+		h.ECH = true
+	}
+	return nil
+}
+
+// readServerName reads a ServerNameList (RFC 6066 section 3). A name of a type other than host_name, of which there is
+// none yet, is passed over: the RFC gives every future one the same 16-bit length.
+func (h *Hello) readServerName(data cryptobyte.String) error {
+	var list cryptobyte.String
+	if !data.ReadUint16LengthPrefixed(&list) || list.Empty() || !data.Empty() {
+		return badServerNames
+	}
+	for !list.Empty() {
+		var typ uint8
+		var name cryptobyte.String
+		if !list.ReadUint8(&typ) || !list.ReadUint16LengthPrefixed(&name) || name.Empty() {
+			return badServerNames
+		}
+		if typ != 0 { // NameType host_name
+			continue
+		}
+		switch {
+		case h.ServerName != nil:
+			return secondHostName
+		case len(name) > 255:
+			return longHostName // no name in the DNS is longer (RFC 1035 section 2.3.4)
+		case bytes.IndexByte(name, 0) >= 0:
+			return nulInHostName // where a C program behind us would see another name's end
+		}
+		h.ServerName = name[:len(name):len(name)]
+	}
+	return nil
+}
+
+// readALPN reads a ProtocolNameList (RFC 7301 section 3.1).
+func (h *Hello) readALPN(data cryptobyte.String) error {
+	var list cryptobyte.String
+	if !data.ReadUint16LengthPrefixed(&list) || list.Empty() || !data.Empty() {
+		return badProtocols
+	}
+	h.ALPN = Protocols(list[:len(list):len(list)])
+	for !list.Empty() {
+		var name cryptobyte.String
+		if !list.ReadUint8LengthPrefixed(&name) {
+			return badProtocols
+		}
+		if name.Empty() {
+			return emptyProtocol
+		}
+	}
+	return nil
+}
+
+// readVersions reads a SupportedVersions list (RFC 8446 section 4.2.1).
+func (h *Hello) readVersions(data cryptobyte.String) error {
+	var list cryptobyte.String
+	if !data.ReadUint8LengthPrefixed(&list) || list.Empty() || len(list)%2 != 0 || !data.Empty() {
+		return badVersionsList
+	}
+	h.Versions = Versions(list[:len(list):len(list)])
+	return nil
+}

@@ -1,0 +1,153 @@
+// Package sni reads the ClientHello, the first message of a TLS connection, and says where the client wants to go: the
+// server name, the ALPN protocols, the TLS versions, and whether Encrypted Client Hello is offered. It is a pure
+// function of the bytes the client sent, however they were cut into segments and records:
+//
+//	var p sni.Parser
+//	for {
+//		n, err := conn.Read(buf[len(buf):cap(buf)])
+//		buf = buf[:len(buf)+n]
+//		hello, perr := p.Parse(buf)
+//		if perr == sni.ErrNeedMore && err == nil {
+//			continue
+//		}
+//		...
+//	}
+//
+// The bytes are never changed and stay the caller's, who forwards them as they came.
+//
+// It does not decrypt, answer the client, judge whether a name is a valid host name, or check extensions that it does
+// not report: those are the origin's. With an ECH hello it reports the outer name. It has no reader and no timer.
+package sni
+
+// DefaultLimit is the limit of a Parser whose Limit is not set, in bytes.
+const DefaultLimit = 65536
+
+// messageHeader is the length of a handshake message's type and length (RFC 8446 section 4).
+const messageHeader = 4
+
+// typeClientHello is HandshakeType client_hello.
+const typeClientHello = 1
+
+// Parser reads one ClientHello. The zero value is ready. A Parser keeps positions, never bytes, and may be copied.
+type Parser struct {
+	// Limit bounds the hello, in bytes, record headers included; a hello of exactly Limit bytes passes. Zero or less
+	// means DefaultLimit.
+	Limit int
+
+	// A hello is shorter than 16 MiB (a uint24), so that even in records of one byte each these stay below 2^27.
+	records records
+	got     uint32 // bytes of the handshake message seen, its header included
+	want    uint32 // length of the message, its header included; while got < messageHeader, the header read so far
+}
+
+// Reset makes p ready for another connection. Limit stays.
+func (p *Parser) Reset() { *p = Parser{Limit: p.Limit} }
+
+// Parse reads b, which is all that the client has sent so far: each call passes the bytes of the call before and any
+// number of new ones. Bytes already seen are not looked at again until the hello is complete, so feeding a hello byte by
+// byte costs no more than a constant for each call. b must not shrink nor change between calls.
+//
+// Parse returns ErrNeedMore until a whole ClientHello (RFC 8446 section 4.1.2; RFC 5246 section 7.4.1.2) is there, and
+// then the Hello. What follows the hello in b is not judged. Any other error (ErrTooLarge, ErrNotTLS, ErrHTTP, ErrSSLv2
+// or a Malformed) is final, comes with the first byte that proves it, and is returned again by later calls. The verdict
+// does not depend on how the bytes were divided among calls.
+//
+// While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to read on.
+func (p *Parser) Parse(b []byte) (Hello, error) {
+	if len(b) < int(p.records.pos) {
+		return Hello{}, ErrNeedMore // b shrank
+	}
+	for rest := p.rest(); rest > 0; rest = p.rest() {
+		if p.atLeast(rest) > p.limit() {
+			return Hello{}, ErrTooLarge
+		}
+		if err := p.step(b, rest); err != nil {
+			return Hello{}, err
+		}
+	}
+	message, err := p.message(b)
+	if err != nil {
+		return Hello{}, err
+	}
+	return parseHello(message[messageHeader:])
+}
+
+func (p *Parser) limit() int {
+	if p.Limit <= 0 {
+		return DefaultLimit
+	}
+	return p.Limit
+}
+
+// rest returns how many bytes of the message are missing; while its length is unknown, how many of its header.
+func (p *Parser) rest() uint32 {
+	if p.got < messageHeader {
+		return messageHeader - p.got
+	}
+	return p.want - p.got
+}
+
+// atLeast returns how many bytes the client will have sent when the missing rest of the message is here, if it spends
+// as few record headers on it as it can. Reading payload does not change the sum, which is why the verdict on a hello
+// that is too large does not depend on segmentation.
+func (p *Parser) atLeast(rest uint32) int {
+	n := int(p.records.pos) + int(rest)
+	if here := p.records.left(); rest > here {
+		n += recordHeader * int((rest-here+maxRecord-1)/maxRecord)
+	}
+	return n
+}
+
+// step reads one record header, or what b has of the missing rest in the current record.
+func (p *Parser) step(b []byte, rest uint32) error {
+	if p.records.left() == 0 {
+		return p.records.header(b)
+	}
+	fragment, err := p.records.peek(b, rest)
+	if err != nil {
+		return err
+	}
+	if p.got < messageHeader {
+		if p.got == 0 && fragment[0] != typeClientHello {
+			return badMessageType
+		}
+		p.readHeader(fragment)
+	}
+	p.got += uint32(len(fragment))
+	p.records.pos += uint32(len(fragment))
+	return nil
+}
+
+// readHeader adds fragment, which ends no later than the message's header does, to want. The type in front of the
+// length is dropped; with the last byte, the header itself is added to the length.
+func (p *Parser) readHeader(fragment []byte) {
+	for _, c := range fragment {
+		p.want = (p.want<<8 | uint32(c)) & 0xffffff
+	}
+	if int(p.got)+len(fragment) == messageHeader {
+		p.want += messageHeader
+	}
+}
+
+// message returns the complete handshake message: a part of b when it sits in one record, else a copy without the
+// record headers.
+func (p *Parser) message(b []byte) ([]byte, error) {
+	if p.records.pos == recordHeader+p.want {
+		return b[recordHeader:p.records.pos], nil
+	}
+	message := make([]byte, 0, p.want)
+	for r := (records{}); len(message) < int(p.want); {
+		if r.left() == 0 {
+			if err := r.header(b); err != nil {
+				return nil, err
+			}
+		}
+		fragment, err := r.peek(b, p.want-uint32(len(message)))
+		if err != nil {
+			return nil, err
+		}
+		message = append(message, fragment...)
+		r.pos += uint32(len(fragment))
+	}
+	return message, nil
+}
