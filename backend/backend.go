@@ -1,0 +1,122 @@
+// Package backend keeps pools of origin servers and picks one of them for each connection.
+//
+//	pool, err := backend.New(backend.Config{
+//		Name:    "shop",
+//		Servers: []backend.ServerConfig{{Address: "10.0.0.5:443", Weight: 2}, {Address: "origin.internal:443"}},
+//		Balance: backend.LeastConnections,
+//	})
+//	resolver := &backend.Resolver{Pools: []*backend.Pool{pool}}
+//	resolver.Resolve(ctx)
+//	go resolver.Run(ctx)
+//
+//	e := pool.Pick(client, nil) // nil: no server is left
+//	defer e.Release()           // dial e.AddrPort, or e.Path; if that fails, Pick again with e in tried
+//
+// A server is what the configuration lists, an endpoint is one address of it. An IP:port and a unix:PATH server has
+// one endpoint, a host:port server one for every address of its name. The endpoints of a server share its weight
+// evenly: a name of weight 4 with two addresses takes as much as one address of weight 4, so an answer that grows or
+// shrinks does not move load between servers. Endpoints are merged within a server only: an address that two servers
+// lead to is there twice.
+//
+// Pick reads an immutable snapshot through an atomic pointer: it takes no lock, allocates nothing and never waits.
+// Names are resolved elsewhere, by a [Resolver], which publishes new snapshots.
+//
+// The package does not dial, and does not judge whether a server is well: the caller says which endpoints it tried.
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config describes a pool.
+type Config struct {
+	Name           string         // for errors and logs
+	Servers        []ServerConfig // one or more
+	Balance        Balance        // zero: RoundRobin
+	Retries        int            // how many more servers a connection tries after the first; zero: none
+	MaxConnections int            // open connections to each address of each server; zero: no limit
+}
+
+// ServerConfig describes a server of a pool.
+type ServerConfig struct {
+	// Address is IP:port, [IPv6]:port (a zone is accepted), host:port or unix:PATH. A host name is looked up as it is
+	// written, so without a final dot the search list of the system applies to it.
+	Address string
+	Weight  int  // share of the load against the other servers, 1 to 256; zero: 1
+	Backup  bool // used only while no server that is not a backup can be
+}
+
+const maxWeight = 256
+
+// check reports the first setting of c that is out of range. It does not look at the servers.
+func (c *Config) check() error {
+	switch {
+	case len(c.Servers) == 0:
+		return errors.New("no servers, list one or more")
+	case int(c.Balance) >= len(balances):
+		return fmt.Errorf("unknown balance %d, want %s", c.Balance, balanceNames())
+	case c.Retries < 0:
+		return fmt.Errorf("retries %d is negative, want 0 or more", c.Retries)
+	case c.MaxConnections < 0:
+		return fmt.Errorf("max_connections %d is negative, want 0 (no limit) or more", c.MaxConnections)
+	}
+	return nil
+}
+
+// Balance is the way a pool chooses among its servers.
+type Balance uint8
+
+const (
+	// RoundRobin takes the servers in turn, each as often in a round as its weight says, its turns spread over the
+	// round. The first turn of a pool is random, so that several edges do not march in step.
+	RoundRobin Balance = iota
+
+	// LeastConnections takes the endpoint with the fewest open connections for its weight, the new one counted; among
+	// equals a random one.
+	LeastConnections
+
+	// RandomTwo draws two different endpoints by weight and takes the one that LeastConnections would. Several edges
+	// that do not know each other's counts do not all run to the same server, as they may with LeastConnections.
+	RandomTwo
+
+	// ClientHash sends a client's address always to the same server, and to the same address of it, as long as that is
+	// there, on every edge alike; servers that come or go move no clients but theirs. Ports do not count, and neither
+	// do the low 64 bits of an IPv6 address, since a host changes them as it likes.
+	ClientHash
+)
+
+var balances = [...]string{
+	RoundRobin:       "round_robin",
+	LeastConnections: "least_connections",
+	RandomTwo:        "random_two",
+	ClientHash:       "client_hash",
+}
+
+// ParseBalance reads a balance as the configuration spells it. The empty string is RoundRobin, the default.
+func ParseBalance(s string) (Balance, error) {
+	if s == "" {
+		return RoundRobin, nil
+	}
+	for b, name := range balances {
+		if s == name {
+			return Balance(b), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown balance %q, want %s", s, balanceNames())
+}
+
+// String spells the balance as the configuration does.
+func (b Balance) String() string {
+	if int(b) < len(balances) {
+		return balances[b]
+	}
+	return fmt.Sprintf("Balance(%d)", uint8(b))
+}
+
+// balanceNames lists the balances for an error message: "a, b or c".
+func balanceNames() string {
+	last := len(balances) - 1
+	return strings.Join(balances[:last], ", ") + " or " + balances[last]
+}

@@ -1,0 +1,59 @@
+package backend
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+)
+
+// Endpoint is one address of one server. It stays the same object, with its count of connections, for as long as the
+// address is among the server's, over refreshes of its name and over reloads (see [Pool.Adopt]).
+type Endpoint struct {
+	AddrPort netip.AddrPort // zero for a Unix socket; never an IPv4-mapped IPv6 address
+	Path     string         // of a Unix socket; empty for any other
+	Server   string         // the server's address as configured
+
+	name   string
+	hash   uint64       // of the address alone
+	active atomic.Int64 // connections picked and not released
+}
+
+// String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)" or "unix:/run/x.sock".
+func (e *Endpoint) String() string { return e.name }
+
+// Release gives back what Pick counted. Call it exactly once for each endpoint that Pick returned, also when the dial
+// failed. It does not matter whether the address is still in the pool.
+func (e *Endpoint) Release() { e.active.Add(-1) }
+
+// acquire counts one connection more, unless there are limit already; zero is no limit. It compares and swaps, since
+// with add-then-check two that meet at the last place can both be turned away.
+func (e *Endpoint) acquire(limit int64) bool {
+	if limit == 0 {
+		e.active.Add(1)
+		return true
+	}
+	for {
+		n := e.active.Load()
+		if n >= limit {
+			return false
+		}
+		if e.active.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// newEndpoint makes the endpoint of s at ap, which is zero for a Unix socket.
+func newEndpoint(s *server, ap netip.AddrPort) *Endpoint {
+	e := &Endpoint{AddrPort: ap, Path: s.path, Server: s.configured}
+	switch {
+	case s.path != "":
+		e.name = s.key
+	case s.host != "":
+		e.name = fmt.Sprintf("%s (%s)", s.configured, ap)
+	default:
+		e.name = ap.String()
+	}
+	e.hash = hashString(ap.String())
+	return e
+}

@@ -1,0 +1,144 @@
+package backend
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Pool is a set of servers that can stand in for each other. Its methods may be called from any goroutine. Make one
+// with New.
+type Pool struct {
+	name    string
+	retries int
+	balance Balance
+	limit   int64 // of connections to one endpoint; zero: none
+
+	current atomic.Pointer[snapshot]
+
+	mu      sync.Mutex // guards what is in servers and the order of stores to current; Pick does without
+	servers []*server  // the slice itself never changes
+
+	// Every Pick writes the counters: they must not be on the cache line of what every Pick reads.
+	_     [64]byte
+	turns [tiers]atomic.Uint64 // round robin, for each tier
+	dice  atomic.Uint64        // see roll
+}
+
+// New makes a pool. The endpoints of host:port servers come later, from a Resolver or from Adopt. The error names the
+// pool, the server and the remedy.
+func New(c Config) (*Pool, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
+	}
+	p := &Pool{name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections)}
+	for _, sc := range c.Servers {
+		s, err := newServer(sc)
+		if err != nil {
+			return nil, fmt.Errorf("backend %q: server %q: %w", c.Name, sc.Address, err)
+		}
+		if p.server(s.key) != nil {
+			return nil, fmt.Errorf("backend %q: server %q is listed twice, give it a weight instead", c.Name, sc.Address)
+		}
+		p.servers = append(p.servers, s)
+	}
+	for i := range p.turns {
+		p.turns[i].Store(uint64(rand.Uint32()))
+	}
+	p.dice.Store(rand.Uint64())
+	p.publish()
+	return p, nil
+}
+
+// Name returns the pool's name as configured.
+func (p *Pool) Name() string { return p.name }
+
+// Retries returns how many more servers a connection should try after the first.
+func (p *Pool) Retries() int { return p.retries }
+
+// Adopt takes over from old, a pool of the configuration before, what the two have in common: the endpoint of the
+// same server address at the same IP address becomes one object with one count of connections, and a name that is not
+// resolved yet keeps the addresses it had. Weights and limits are the new pool's own. A nil old is a pool with nothing
+// in common.
+//
+// Call it before Resolver.Resolve and before the first Pick: a connection picked earlier stays counted on the endpoint
+// that was replaced. Old may go on in use until its last connection is released.
+func (p *Pool) Adopt(old *Pool) {
+	if old == nil || old == p {
+		return
+	}
+	before := old.copyServers()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.servers {
+		i := slices.IndexFunc(before, func(o server) bool { return o.key == s.key })
+		if i >= 0 {
+			s.adopt(&before[i])
+		}
+	}
+	p.publish()
+}
+
+// copyServers returns the servers as they are now, so that Adopt need not hold two mutexes at once.
+func (p *Pool) copyServers() []server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]server, len(p.servers))
+	for i, s := range p.servers {
+		all[i] = *s
+	}
+	return all
+}
+
+// server returns the server with that key, or nil.
+func (p *Pool) server(key string) *server {
+	for _, s := range p.servers {
+		if s.key == key {
+			return s
+		}
+	}
+	return nil
+}
+
+// update makes aps the addresses of s, a server of p.
+func (p *Pool) update(s *server, aps []netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.set(aps) {
+		p.publish()
+	}
+}
+
+// drop takes every endpoint that is forbidden out of the pool, and returns them.
+func (p *Pool) drop(forbidden func(netip.AddrPort) bool) (dropped []*Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.servers {
+		var keep []netip.AddrPort
+		for _, e := range s.endpoints {
+			if e.Path == "" && forbidden(e.AddrPort) {
+				dropped = append(dropped, e)
+			} else {
+				keep = append(keep, e.AddrPort)
+			}
+		}
+		s.set(keep)
+	}
+	if len(dropped) > 0 {
+		p.publish()
+	}
+	return dropped
+}
+
+// resolved reports whether s, a server of p, has an address.
+func (p *Pool) resolved(s *server) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(s.endpoints) > 0
+}
+
+// publish shows Pick the servers as they are now. It is called with p.mu held, or before p is shared.
+func (p *Pool) publish() { p.current.Store(newSnapshot(p.servers, p.balance)) }

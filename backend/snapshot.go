@@ -1,0 +1,115 @@
+package backend
+
+import (
+	"cmp"
+	"slices"
+)
+
+// The tiers of a snapshot, in the order in which Pick goes through them.
+const (
+	primaries = iota
+	backups
+	tiers
+)
+
+// snapshot is what Pick sees of a pool. It is never written after it was published.
+type snapshot [tiers]tier
+
+// tier holds the servers that are, or are not, backups, as far as they have an address.
+type tier struct {
+	groups    []group
+	endpoints []weighted // of all groups, those of one group together
+	slots     []slot     // a round of turns; for RoundRobin only
+}
+
+// group is a server's share of a tier.
+type group struct {
+	first, size int    // its part of tier.endpoints
+	hash        uint64 // of the server's address
+	weight      int    // the server's
+	turns       int    // in a round: the weight, reduced by what all weights of the tier have in common
+}
+
+// weighted is an endpoint and its part of its server's weight, in units of 1/share. The weight is not in Endpoint:
+// pools of two configurations may hold the same endpoint with different weights.
+type weighted struct {
+	*Endpoint
+	weight int64
+}
+
+// share is a multiple of every number up to 16: the parts of up to sixteen addresses are exact, and those of n more
+// are rounded down by less than n/share of them.
+const share = 720720
+
+// slot is one turn of a round: the nth turn in it of a group.
+type slot struct{ group, nth int32 }
+
+func newSnapshot(servers []*server, balance Balance) *snapshot {
+	var s snapshot
+	for _, srv := range servers {
+		t := &s[primaries]
+		if srv.backup {
+			t = &s[backups]
+		}
+		t.add(srv)
+	}
+	if balance == RoundRobin {
+		for i := range s {
+			s[i].schedule()
+		}
+	}
+	return &s
+}
+
+func (t *tier) add(s *server) {
+	n := len(s.endpoints)
+	if n == 0 {
+		return
+	}
+	t.groups = append(t.groups, group{first: len(t.endpoints), size: n, hash: s.hash, weight: s.weight})
+	for _, e := range s.endpoints {
+		part := max(int64(s.weight)*share/int64(n), 1)
+		t.endpoints = append(t.endpoints, weighted{Endpoint: e, weight: part})
+	}
+}
+
+// schedule lays out a round in which each group has as many turns as its reduced weight says, spread evenly: of n
+// groups, the i-th has its k-th turn of w at the fraction (k + (i+1/2)/n) / w of the round. The (i+1/2)/n staggers the
+// groups. Without it all would have their middle turn at one place, and the heaviest the rest of the round in a row.
+func (t *tier) schedule() {
+	divisor := 0
+	for _, g := range t.groups {
+		divisor = gcd(g.weight, divisor)
+	}
+	for i := range t.groups {
+		g := &t.groups[i]
+		g.turns = g.weight / divisor
+		for k := range g.turns {
+			t.slots = append(t.slots, slot{group: int32(i), nth: int32(k)})
+		}
+	}
+	n := len(t.groups)
+	slices.SortFunc(t.slots, func(a, b slot) int {
+		// The fractions, times 2n, compared crosswise: integers keep ties exact and the order the same everywhere.
+		at := (int(a.nth)*2*n + 2*int(a.group) + 1) * t.groups[b.group].turns
+		bt := (int(b.nth)*2*n + 2*int(b.group) + 1) * t.groups[a.group].turns
+		return cmp.Or(cmp.Compare(at, bt), cmp.Compare(a.group, b.group))
+	})
+}
+
+// turn returns the endpoint whose turn the nth is. The addresses of a server share its turns one after the other, from
+// one round to the next.
+func (t *tier) turn(n uint64) *Endpoint {
+	round, at := n/uint64(len(t.slots)), n%uint64(len(t.slots))
+	s := t.slots[at]
+	g := &t.groups[s.group]
+	address := (round*uint64(g.turns) + uint64(s.nth)) % uint64(g.size)
+	return t.endpoints[g.first+int(address)].Endpoint
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
