@@ -1,0 +1,102 @@
+package routes
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// build fills the index in two passes over the routes: the first measures, the second writes. Each normalises every
+// pattern, which is cheaper than keeping a million of them in between: a reload runs beside traffic, and what it
+// allocates the collector has to find.
+func (t *Table) build() error {
+	patterns := 0
+	for i := range t.routes {
+		patterns += len(t.routes[i].SNI)
+	}
+	t.index = newIndex(patterns)
+	if err := t.eachPattern(func(_ int, _ kind, suffix []byte) { t.index.reserve(suffix) }); err != nil {
+		return err
+	}
+	t.index.layout()
+	var conflicts Conflicts
+	err := t.eachPattern(func(i int, k kind, suffix []byte) { conflicts = t.claim(conflicts, i, k, suffix) })
+	if err == nil && len(conflicts) > 0 {
+		return conflicts
+	}
+	return err
+}
+
+// eachPattern calls f with the index of a route and each of its patterns in normal form; suffix is f's until it
+// returns.
+func (t *Table) eachPattern(f func(i int, k kind, suffix []byte)) error {
+	var buf [maxName]byte
+	for i := range t.routes {
+		for _, s := range t.routes[i].SNI {
+			k, suffix, err := appendPattern(buf[:0], s)
+			if err != nil {
+				return fmt.Errorf("route %d: %w", i, err)
+			}
+			f(i, k, suffix)
+		}
+	}
+	return nil
+}
+
+// claim gives a pattern to route i, beside those that have it already, and appends what contradicts them. The first
+// that claims a protocol is the one that every later conflict names.
+func (t *Table) claim(conflicts Conflicts, i int, k kind, suffix []byte) Conflicts {
+	to, known := t.index.insert(k, suffix)
+	if !known {
+		t.index.depths[k].add(countLabels(suffix))
+		binary.LittleEndian.PutUint32(to, uint32(t.single(i)))
+		return conflicts
+	}
+	before := target(binary.LittleEndian.Uint32(to))
+	conflicts = t.contradictions(conflicts, before, i, k.prefix()+string(suffix))
+	binary.LittleEndian.PutUint32(to, uint32(t.share(before, i)))
+	return conflicts
+}
+
+// contradictions appends what route i says about a pattern against those that have it before.
+func (t *Table) contradictions(conflicts Conflicts, before target, i int, pattern string) Conflicts {
+	if len(t.routes[i].ALPN) == 0 {
+		return t.contradict(conflicts, before, Conflict{Pattern: pattern, Second: i})
+	}
+	for _, p := range t.routes[i].ALPN {
+		conflicts = t.contradict(conflicts, before, Conflict{Pattern: pattern, Second: i, ALPN: p})
+	}
+	return conflicts
+}
+
+// contradict appends c, if one of those that have the pattern lists its protocol too; without protocol, if one lists
+// none either.
+func (t *Table) contradict(conflicts Conflicts, before target, c Conflict) Conflicts {
+	for i := range t.claimants(before) {
+		theirs := t.routes[i].ALPN
+		if c.ALPN == "" && len(theirs) == 0 || slices.Contains(theirs, c.ALPN) {
+			c.First = i
+			return append(conflicts, c)
+		}
+	}
+	return conflicts
+}
+
+// single is the target of a pattern that only route i claims.
+func (t *Table) single(i int) target {
+	if r := &t.routes[i]; len(r.ALPN) == 0 && len(r.Allow) == 0 {
+		return target(i) | isOpen
+	}
+	return target(i)
+}
+
+// share adds route i to those that have a pattern.
+func (t *Table) share(before target, i int) target {
+	if before&isShared != 0 {
+		list := &t.shared[before&targetMask]
+		*list = append(*list, uint32(i))
+		return before
+	}
+	t.shared = append(t.shared, []uint32{uint32(before & targetMask), uint32(i)})
+	return target(len(t.shared)-1) | isShared
+}

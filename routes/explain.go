@@ -1,0 +1,190 @@
+package routes
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"strings"
+)
+
+// An Explanation is a look-up with its reasons. String lays it out for a terminal.
+type Explanation struct {
+	Asked      string      // the name as it was given; "" for a hello without one
+	Name       string      // its normal form; "" if it has none
+	ALPN       []string    // what the client offers, in its order
+	Client     netip.Addr  // the zero Addr is in no allow list
+	Candidates []Candidate // from the narrowest pattern that could take the name to the default; none for a bad name
+	Match                  // what Lookup returns for the same hello
+	Err        error       // Normalize's, when Outcome is BadName
+}
+
+// A Candidate is a pattern that could take the name, whether or not a route has it.
+type Candidate struct {
+	Pattern string   // in normal form; "default" for the default
+	Routes  []*Route // those that have the pattern, in the order of the configuration
+	Verdict Verdict
+	Because string // the reason of the verdict, in words
+}
+
+// Verdict says what became of a candidate.
+type Verdict uint8
+
+const (
+	Absent     Verdict = iota // no route has the pattern; of the default, it has no backend
+	Taken                     // it decided, and the client is let through
+	Refused                   // it decided, and its route does not allow the client
+	PassedOver                // all its routes want protocols that the client does not offer
+	Beaten                    // a narrower pattern decided
+)
+
+var verdictNames = [...]string{"absent", "taken", "denied", "passed over", "beaten"}
+
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return fmt.Sprintf("Verdict(%d)", uint8(v))
+}
+
+// Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. An empty name stands
+// for a hello without one. Protocols that no hello can carry, empty or over 255 bytes, count as not offered.
+func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanation {
+	e := Explanation{Asked: name, ALPN: alpn, Client: client}
+	if name == "" {
+		e.decideDefault(t, NoName, "the hello has no name")
+		return e
+	}
+	normal, err := Normalize(nil, []byte(name))
+	if err != nil {
+		e.Outcome, e.Err = BadName, err
+		return e
+	}
+	e.Name = string(normal)
+	offer, won := encode(alpn), kind(0)
+	for k, suffix := range candidates(normal) {
+		c := t.candidate(k, suffix)
+		switch {
+		case len(c.Routes) == 0:
+			c.Because = "no route has it"
+		case won != 0:
+			c.Verdict, c.Because = Beaten, won.beats()
+		default:
+			if e.decide(t, &c, suffix, offer, k) {
+				won = k
+			}
+		}
+		e.Candidates = append(e.Candidates, c)
+	}
+	e.decideDefault(t, NoRoute, "no pattern takes the name")
+	return e
+}
+
+// candidates yields every pattern that can take a name, narrowest first: the order that Lookup follows.
+func candidates(name []byte) iter.Seq2[kind, []byte] {
+	return func(yield func(kind, []byte) bool) {
+		if !yield(exact, name) {
+			return
+		}
+		n := countLabels(name)
+		for depth, suffix := n-1, parent(name); depth > 0; depth, suffix = depth-1, parent(suffix) {
+			if depth == n-1 && !yield(oneLabel, suffix) || !yield(manyLabels, suffix) {
+				return
+			}
+		}
+	}
+}
+
+// candidate is a pattern with the routes that have it.
+func (t *Table) candidate(k kind, suffix []byte) Candidate {
+	c := Candidate{Pattern: k.prefix() + string(suffix)}
+	if to, ok := t.target(k, suffix); ok {
+		for i := range t.claimants(to) {
+			c.Routes = append(c.Routes, &t.routes[i])
+		}
+	}
+	return c
+}
+
+func (t *Table) target(k kind, suffix []byte) (target, bool) {
+	if !t.index.depths[k].has(countLabels(suffix)) {
+		return 0, false
+	}
+	return t.index.find(t.index.hash(suffix), k, suffix)
+}
+
+// decide gives a pattern that routes have its verdict, and reports whether the look-up ends there.
+func (e *Explanation) decide(t *Table, c *Candidate, suffix, offer []byte, k kind) bool {
+	to, _ := t.target(k, suffix)
+	r := t.choose(to, offer)
+	if r == nil {
+		c.Verdict = PassedOver
+		c.Because = fmt.Sprintf("wants alpn %s, the client offers %s", words(wanted(c.Routes)), words(e.ALPN))
+		return false
+	}
+	e.Match = r.admit(e.Client)
+	c.Verdict, c.Because = Taken, k.reason()
+	if len(r.ALPN) > 0 {
+		c.Because += fmt.Sprintf(", and the client offers alpn of %s", words(r.ALPN))
+	} else if len(c.Routes) > 1 {
+		c.Because += ", and no route with alpn fits"
+	}
+	if len(c.Routes) > 1 {
+		c.Because += ": " + line(r.Line)
+	}
+	if e.Outcome == Denied {
+		c.Verdict = Refused
+		c.Because = fmt.Sprintf("%s, but allow has %s and not %s", c.Because, r.allowed(), address(e.Client))
+	}
+	return true
+}
+
+// decideDefault appends the default, which decides where nothing else has.
+func (e *Explanation) decideDefault(t *Table, otherwise Outcome, because string) {
+	c := Candidate{Pattern: "default", Routes: []*Route{&t.fallback}}
+	switch {
+	case t.def.Backend < 0:
+		c.Because = "has no backend"
+	case e.Route != nil:
+		c.Verdict, c.Because = Beaten, "takes only what no pattern takes"
+	default:
+		c.Verdict, c.Because = Taken, because
+	}
+	if e.Route == nil {
+		e.Match = t.lookupDefault(otherwise)
+	}
+	e.Candidates = append(e.Candidates, c)
+}
+
+// reason is why a pattern of this kind decides.
+func (k kind) reason() string {
+	return [...]string{
+		exact:      "is the name itself",
+		oneLabel:   "no exact name fits, and it is one label before this suffix",
+		manyLabels: "is the longest ** suffix that fits, and nothing narrower does",
+	}[k]
+}
+
+// beats is why a pattern of this kind goes before those after it.
+func (k kind) beats() string {
+	return [...]string{
+		exact:      "an exact name goes before *. and **.",
+		oneLabel:   "*. goes before **.",
+		manyLabels: "a longer ** suffix goes before a shorter",
+	}[k]
+}
+
+func wanted(rs []*Route) []string {
+	var all []string
+	for _, r := range rs {
+		all = append(all, r.ALPN...)
+	}
+	return all
+}
+
+func (r *Route) allowed() string {
+	prefixes := make([]string, len(r.Allow))
+	for i, p := range r.Allow {
+		prefixes[i] = p.String()
+	}
+	return strings.Join(prefixes, ", ")
+}
