@@ -1,0 +1,175 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	defaultBalance = "round_robin"
+	defaultRetries = 2
+)
+
+var backendSchema = schema{
+	what:     "a backend",
+	want:     "a mapping such as {servers: [10.0.0.5:443]}",
+	keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections"},
+	required: []string{"servers"},
+}
+
+// namedBackends reads the mapping of names to backends. A backend with a
+// problem keeps its name, or each route to it would be a problem too.
+func (d *decoder) namedBackends(n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		d.wrongType(n, "`backends`", "a mapping of names to backends")
+		return
+	}
+	lines := make(map[string]int, len(n.Content)/2)
+	for i := 0; i < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if !d.backendName(k) {
+			continue
+		}
+		if line, ok := lines[k.Value]; ok {
+			d.fail(k, "duplicate backend %s, first on line %d", quote(k.Value), line)
+			continue
+		}
+		lines[k.Value] = k.Line
+		d.backends[k.Value] = len(d.config.Backends)
+		d.names = append(d.names, k.Value)
+		d.config.Backends = append(d.config.Backends, d.backend(k, v))
+	}
+}
+
+const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// backendName checks a name. One that looks like an address is refused: a
+// route could mean either.
+func (d *decoder) backendName(k *yaml.Node) bool {
+	if k.Kind == yaml.AliasNode || k.Tag == "!!merge" {
+		return false // vet has refused it
+	}
+	name := k.Value
+	_, err := netip.ParseAddr(name)
+	switch {
+	case k.Kind != yaml.ScalarNode || name == "":
+		d.fail(k, "a backend's name must be a word, got %s", describe(k))
+	case err == nil || strings.Contains(name, ":"):
+		d.fail(k, "backend name %s looks like an address, give the backend a name and list the address in `servers`", quote(name))
+	case strings.Trim(name, nameLetters) != "":
+		d.fail(k, "backend name %s may hold only letters, digits, dots, underscores and hyphens", quote(name))
+	default:
+		return true
+	}
+	return false
+}
+
+func (d *decoder) backend(name, n *yaml.Node) Backend {
+	b := Backend{Name: name.Value, Balance: defaultBalance, Retries: defaultRetries}
+	for k, v := range d.fields(n, &backendSchema) {
+		switch k.Value {
+		case "servers":
+			b.Servers = d.servers(name, v)
+		case "balance":
+			if s, ok := d.choice(v, k.Value, "round_robin", "least_connections", "random_two", "client_hash"); ok {
+				b.Balance = s
+			}
+		case "proxy_protocol":
+			if s, ok := d.choice(v, k.Value, "off", "v1", "v2"); ok && s != "off" {
+				d.unsupported(v, "proxy_protocol: "+s)
+			}
+		case "retries":
+			if i, ok := d.integer(v, k.Value, 0, 10); ok {
+				b.Retries = i
+			}
+		case "max_connections":
+			if i, ok := d.integer(v, k.Value, 0, maxConnections); ok {
+				b.MaxConnections = i
+			}
+		default: // http_port, health, eject
+			d.unsupported(k, k.Value)
+		}
+	}
+	return b
+}
+
+func (d *decoder) servers(name, n *yaml.Node) []Server {
+	var servers []Server
+	lines := map[string]int{}
+	elements := d.list(n, "servers")
+	for _, e := range elements {
+		s, at := d.server(e)
+		if at == nil {
+			continue
+		}
+		if line, ok := lines[s.Address]; ok {
+			d.fail(at, "duplicate server %s, first on line %d", quote(s.Address), line)
+			continue
+		}
+		lines[s.Address] = at.Line
+		servers = append(servers, s)
+	}
+	main := func(s Server) bool { return !s.Backup }
+	if len(servers) > 0 && len(servers) == len(elements) && !slices.ContainsFunc(servers, main) {
+		d.fail(n, "backend %s has only backup servers, at least one must not be", quote(name.Value))
+	}
+	return servers
+}
+
+var serverSchema = schema{
+	what:     "a server",
+	want:     "an address or a mapping such as {address: 10.0.0.5:443}",
+	keys:     []string{"address", "weight", "backup"},
+	required: []string{"address"},
+}
+
+// server reads an address, or a mapping with one. It returns the node of the
+// address, nil when it has none that is valid.
+func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
+	s = Server{Weight: 1, Line: n.Line}
+	if n.Kind == yaml.ScalarNode {
+		return s, d.serverAddress(n, &s)
+	}
+	for k, v := range d.fields(n, &serverSchema) {
+		switch k.Value {
+		case "address":
+			at = d.serverAddress(v, &s)
+		case "weight":
+			if i, ok := d.integer(v, k.Value, 1, 256); ok {
+				s.Weight = i
+			}
+		case "backup":
+			s.Backup = d.boolean(v, k.Value)
+		}
+	}
+	return s, at
+}
+
+func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
+	text, ok := d.text(n, "address")
+	if !ok {
+		return nil
+	}
+	if s.Address, ok = d.connectable(n, "server", text); !ok {
+		return nil
+	}
+	return n
+}
+
+// connectable returns the one form of a server address that is valid and not
+// the edge's own.
+func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
+	a, err := parseServer(text)
+	if err != nil {
+		d.fail(n, "%s %s: %v", what, quote(text), err)
+		return "", false
+	}
+	if l, ok := d.loop(a); ok {
+		d.fail(n, "%s %s: would connect the edge to itself, it listens on %s", what, quote(text), quote(l.String()))
+		return "", false
+	}
+	return a.String(), true
+}

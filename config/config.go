@@ -1,0 +1,132 @@
+// Package config reads the YAML file of an edge into a Config: complete,
+// validated, and never changed afterwards.
+//
+//	c, err := config.Load("keyhole.yaml")
+//	var problems config.Problems
+//	if errors.As(err, &problems) {
+//		for _, p := range problems {
+//			fmt.Println(p) // keyhole.yaml:12:5: unknown key `bakend`, did you mean `backend`?
+//		}
+//	}
+//
+// Reading is strict. Unknown and duplicate keys, values of the wrong type or
+// out of range, routes that claim one name twice and servers that are the edge
+// itself are problems, and every problem of a file is reported at once with
+// its line and column. A key whose behaviour is not there yet is refused with
+// "not supported yet", since accepting and ignoring it would promise a
+// protection that nobody has.
+//
+// The package opens no socket, resolves no name and starts nothing: a Config
+// holds plain values, and the listeners and pools are made from it elsewhere.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"keyhole/routes"
+)
+
+// Config is one whole configuration. Every field is set: what the file leaves
+// out has its default.
+type Config struct {
+	File     string // as given to Load or Parse
+	Listen   []Listener
+	Timeouts Timeouts
+	Limits   Limits
+	Log      Log
+	Backends []Backend // the named ones in the file's order, then one for each inline address
+	Table    *routes.Table
+	Routes   []routes.Route // in the file's order; Backend is an index into Backends
+	Default  routes.Default
+}
+
+// Listener is one address that the edge accepts TLS connections on.
+type Listener struct {
+	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
+}
+
+// Timeouts bound what a connection may wait for. All are above zero.
+type Timeouts struct {
+	Hello     time.Duration // from accept to the last byte of the ClientHello
+	Connect   time.Duration // of one attempt to reach one server
+	Idle      time.Duration // no byte in either direction; a route may have its own
+	HalfClose time.Duration // from one side's FIN to the other's
+	Drain     time.Duration // from SIGTERM until open connections are cut
+}
+
+// Limits bound what all connections together, or one of them, may take.
+type Limits struct {
+	Connections int // open at once; 0: as many as the descriptor limit allows
+	HelloBytes  int // size of a ClientHello in bytes, record headers included
+}
+
+// Log says what is logged and where.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+	Access string // "stdout", "stderr", "off" or the path of a file
+}
+
+// Backend is a set of servers that a route sends connections to.
+type Backend struct {
+	Name           string // for an inline address, the address
+	Servers        []Server
+	Balance        string // "round_robin", "least_connections", "random_two" or "client_hash"
+	Retries        int    // further servers tried after a failure, 0 to 10
+	MaxConnections int    // open at once to each server; 0: no limit
+}
+
+// Server is one origin server.
+type Server struct {
+	Address string // "10.0.0.5:443", "[2001:db8::1]:443", "origin.internal:443" or "unix:/run/origin.sock"
+	Weight  int    // 1 to 256
+	Backup  bool   // used only while no other server of the backend answers
+	Line    int    // where the file names it first
+}
+
+// Load reads and validates a file. The error is Problems, or what reading the
+// file returned, so that errors.Is(err, fs.ErrNotExist) holds for a missing one.
+func Load(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return Parse(file, data)
+}
+
+// Parse validates the text of a configuration; file is its name in messages.
+// The error is Problems, sorted by line.
+func Parse(file string, data []byte) (*Config, error) {
+	d := newDecoder(file)
+	if root := d.syntax(data); root != nil {
+		d.vet(root)
+		d.document(root)
+	}
+	if len(d.problems) > 0 {
+		return nil, d.problems.sorted()
+	}
+	return d.config, nil
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{
+		file: file,
+		config: &Config{
+			File: file,
+			Timeouts: Timeouts{
+				Hello:     5 * time.Second,
+				Connect:   3 * time.Second,
+				Idle:      time.Hour,
+				HalfClose: time.Minute,
+				Drain:     30 * time.Second,
+			},
+			Limits:  Limits{HelloBytes: 65536},
+			Log:     Log{Level: slog.LevelInfo, Format: "text", Access: "stdout"},
+			Default: routes.Default{Backend: -1, Reject: routes.RejectAlert},
+		},
+		backends: map[string]int{},
+	}
+}

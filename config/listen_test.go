@@ -1,0 +1,139 @@
+package config
+
+import "testing"
+
+func TestListenProblems(t *testing.T) { checkProblems(t, listenCases) }
+
+var listenCases = []problemCase{
+	{
+		"empty list",
+		"listen: []\n" + routesLine,
+		"1:9: `listen` is an empty list",
+	},
+	{
+		"scalar",
+		"listen: \":443\"\n" + routesLine,
+		"1:9: `listen` must be a list, got the quoted text \":443\"",
+	},
+	{
+		"mapping",
+		"listen: {address: \":443\"}\n" + routesLine,
+		"1:9: `listen` must be a list, got a mapping",
+	},
+	{
+		"nothing",
+		"listen:\n" + routesLine,
+		"1:8: `listen` must be a list, got nothing",
+	},
+	{
+		"scalar element",
+		"listen: [\":443\"]\n" + routesLine,
+		`1:10: a listener must be a mapping such as {address: ":443"}, got the quoted text ":443"`,
+	},
+	{
+		"no address",
+		"listen: [{protocol: tls}]\n" + routesLine,
+		"1:10: missing key `address`",
+	},
+	{
+		"misspelt address",
+		"listen: [{adress: \":443\"}]\n" + routesLine,
+		"1:11: unknown key `adress`, did you mean `address`?",
+	},
+	{
+		"address is a list",
+		"listen: [{address: [\":443\"]}]\n" + routesLine,
+		"1:20: `address` must be a single value, got a list",
+	},
+	{
+		"only a port",
+		"listen: [{address: 443}]\n" + routesLine,
+		`1:20: address "443": missing host, did you mean ":443"?`,
+	},
+	{
+		"only an address",
+		"listen: [{address: 0.0.0.0}]\n" + routesLine,
+		`1:20: address "0.0.0.0": missing port, did you mean 0.0.0.0:443?`,
+	},
+	{
+		"only an IPv6 address",
+		"listen: [{address: \"::\"}]\n" + routesLine,
+		`1:20: address "::": missing port, did you mean [::]:443?`,
+	},
+	{
+		"only brackets",
+		"listen: [{address: \"[::1]\"}]\n" + routesLine,
+		`1:20: address "[::1]": missing port, did you mean [::1]:443?`,
+	},
+	{
+		"brackets without a colon",
+		"listen: [{address: \"[::1]443\"}]\n" + routesLine,
+		`1:20: address "[::1]443": after the bracket comes the port, such as [2001:db8::1]:443`,
+	},
+	{
+		"brackets around IPv4",
+		"listen: [{address: \"[127.0.0.1]:443\"}]\n" + routesLine,
+		`1:20: address "[127.0.0.1]:443": brackets are for an IPv6 address, such as [2001:db8::1]:443`,
+	},
+	{
+		"empty port",
+		"listen: [{address: \"192.0.2.1:\"}]\n" + routesLine,
+		`1:20: address "192.0.2.1:": missing port, did you mean 192.0.2.1:443?`,
+	},
+	{
+		"only a colon",
+		"listen: [{address: \":\"}]\n" + routesLine,
+		`1:20: address ":": port "" is not a number up to 65535`,
+	},
+	{
+		"service name",
+		"listen: [{address: \":https\"}]\n" + routesLine,
+		`1:20: address ":https": port "https" is not a number up to 65535`,
+	},
+	{
+		"port too high",
+		"listen: [{address: \":65536\"}]\n" + routesLine,
+		`1:20: address ":65536": port "65536" is not a number up to 65535`,
+	},
+	{
+		"too many colons",
+		"listen: [{address: \"a:b:c\"}]\n" + routesLine,
+		`1:20: address "a:b:c": too many colons, an IPv6 address is written [2001:db8::1]:443`,
+	},
+	{
+		"unix",
+		"listen: [{address: \"unix:/run/x.sock\"}]\n" + routesLine,
+		`1:20: address "unix:/run/x.sock": a Unix socket has no clients on the network, write host:port`,
+	},
+	{
+		"bad IP",
+		"listen: [{address: \"10.0.0.300:443\"}]\n" + routesLine,
+		`1:20: address "10.0.0.300:443": "10.0.0.300" is not an IP address`,
+	},
+	{
+		"duplicate",
+		"listen:\n  - {address: \"192.0.2.1:443\"}\n  - {address: \"192.0.2.1:0443\"}\n" + routesLine,
+		`3:15: address "192.0.2.1:0443" is already listened on, by "192.0.2.1:443" on line 2`,
+	},
+	{
+		"wildcards are one address",
+		"listen:\n  - {address: \":443\"}\n  - {address: \"0.0.0.0:443\"}\n  - {address: \"[::]:443\"}\n" + routesLine,
+		"3:15: address \"0.0.0.0:443\" is already listened on, by \":443\" on line 2\n" +
+			"4:15: address \"[::]:443\" is already listened on, by \":443\" on line 2",
+	},
+	{
+		"protocol http",
+		"listen: [{address: \":80\", protocol: http}]\n" + routesLine,
+		"1:37: `protocol: http`: not supported yet",
+	},
+	{
+		"protocol unknown",
+		"listen: [{address: \":80\", protocol: htp}]\n" + routesLine,
+		"1:37: unknown value \"htp\" for `protocol`, did you mean \"http\"?",
+	},
+	{
+		"proxy_protocol_from",
+		"listen: [{address: \":443\", proxy_protocol_from: [10.0.0.0/8]}]\n" + routesLine,
+		"1:28: `proxy_protocol_from`: not supported yet",
+	},
+}

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing wrong in a configuration file.
+type Problem struct {
+	File    string
+	Line    int // from 1
+	Col     int // from 1, in characters
+	Message string
+}
+
+// Error returns "keyhole.yaml:12:5: unknown backend \"blog\"".
+func (p Problem) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Col, p.Message)
+}
+
+// Problems is everything wrong in a configuration file, sorted by position.
+type Problems []Problem
+
+// Error returns one problem a line.
+func (ps Problems) Error() string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(p.Error())
+	}
+	return b.String()
+}
+
+func (ps Problems) sorted() Problems {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+	return slices.Compact(ps)
+}
+
+// quote quotes text from the file for a message, cut so that a value that
+// somebody pasted whole does not fill the terminal.
+func quote(s string) string {
+	const limit = 80
+	if r := []rune(s[:min(len(s), 4*limit+4)]); len(r) > limit {
+		return fmt.Sprintf("%q...", string(r[:limit]))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// key sets off a key of the file in a message.
+func key(s string) string {
+	if q := quote(s); q != `"`+s+`"` {
+		return q
+	}
+	return "`" + s + "`"
+}

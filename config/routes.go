@@ -1,0 +1,197 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"keyhole/routes"
+)
+
+var (
+	routeSchema = schema{
+		what:     "a route",
+		want:     "a mapping such as {sni: shop.example.com, backend: shop}",
+		keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "reject"},
+		required: []string{"sni", "backend"},
+	}
+	defaultSchema = schema{what: "`default`", want: "a mapping such as {reject: alert}", keys: []string{"reject", "backend"}}
+)
+
+// routes reads the list of routes and builds the table.
+func (d *decoder) routes(n *yaml.Node) {
+	if n.Kind != yaml.SequenceNode {
+		d.wrongType(n, "`routes`", "a list")
+		return
+	}
+	if len(n.Content) == 0 && d.config.Default.Backend < 0 {
+		d.fail(n, "`routes` is an empty list and `default` has no backend, no connection could be forwarded")
+		return
+	}
+	d.config.Routes = make([]routes.Route, 0, len(n.Content))
+	nodes := make([]*yaml.Node, 0, len(n.Content)) // of config.Routes
+	for _, e := range n.Content {
+		if r := d.route(e); len(r.SNI) > 0 {
+			d.config.Routes = append(d.config.Routes, r)
+			nodes = append(nodes, e)
+		}
+	}
+	table, err := routes.New(d.config.Routes, d.config.Default)
+	var conflicts routes.Conflicts
+	switch {
+	case errors.As(err, &conflicts):
+		d.conflicts(conflicts, nodes)
+	case err != nil:
+		d.fail(n, "routes: %v", err)
+	}
+	d.config.Table = table
+}
+
+func (d *decoder) route(n *yaml.Node) routes.Route {
+	r := routes.Route{Line: n.Line}
+	for k, v := range d.fields(n, &routeSchema) {
+		switch k.Value {
+		case "sni":
+			r.SNI = d.patterns(v)
+		case "alpn":
+			r.ALPN = d.protocols(v)
+		case "backend":
+			r.Backend = max(0, d.backendRef(v))
+		case "allow":
+			r.Allow = d.prefixes(v)
+		case "idle_timeout":
+			d.duration(v, k.Value, &r.IdleTimeout)
+		case "reject":
+			r.Reject = d.reject(v)
+		}
+	}
+	return r
+}
+
+// patterns reads the names of a route, in their normal form.
+func (d *decoder) patterns(n *yaml.Node) []string {
+	var out set
+	for e, s := range d.texts(n, "sni") {
+		p, err := routes.ParsePattern(s)
+		switch {
+		case err != nil:
+			d.fail(e, "sni: %v", err)
+		case !out.add(p):
+			d.fail(e, "duplicate name %s in one route", quote(p))
+		}
+	}
+	return out.list
+}
+
+func (d *decoder) protocols(n *yaml.Node) []string {
+	var out set
+	for e, s := range d.texts(n, "alpn") {
+		switch {
+		case len(s) > 255: // RFC 7301 section 3.1
+			d.fail(e, "alpn %s: a protocol is at most 255 bytes long, this one is %d", quote(s), len(s))
+		case !out.add(s):
+			d.fail(e, "duplicate protocol %s in one route", quote(s))
+		}
+	}
+	return out.list
+}
+
+func (d *decoder) prefixes(n *yaml.Node) []netip.Prefix {
+	var out []netip.Prefix
+	for e, s := range d.texts(n, "allow") {
+		p, ok := parsePrefix(s)
+		switch {
+		case !ok:
+			d.fail(e, "allow %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", quote(s))
+		case p != p.Masked():
+			d.fail(e, "allow %s: has bits set beyond its length, did you mean %s?", quote(s), quote(p.Masked().String()))
+		default:
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// parsePrefix reads a network or a single address. A mapped IPv4 network,
+// ::ffff:192.0.2.0/120, is the IPv4 network, since clients are compared so.
+func parsePrefix(s string) (netip.Prefix, bool) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), err == nil && a.Zone() == ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p, err == nil
+}
+
+func (d *decoder) reject(n *yaml.Node) routes.Reject {
+	s, ok := d.choice(n, "reject", "alert", "close", "reset", "silence")
+	if !ok {
+		return routes.RejectInherit
+	}
+	r, err := routes.ParseReject(s)
+	if err != nil {
+		d.fail(n, "reject %s: %v", quote(s), err)
+	}
+	return r
+}
+
+// defaultRoute reads what happens to names without a route. Both keys together
+// make sense: reject is then for connections that no route may take at all.
+func (d *decoder) defaultRoute(n *yaml.Node) {
+	def := &d.config.Default
+	def.Line = n.Line
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		d.fail(n, "`default` is an empty mapping, want `reject` or `backend`")
+	}
+	for k, v := range d.fields(n, &defaultSchema) {
+		switch k.Value {
+		case "reject":
+			if r := d.reject(v); r != routes.RejectInherit {
+				def.Reject = r
+			}
+		case "backend":
+			def.Backend = d.backendRef(v)
+		}
+	}
+}
+
+// conflicts reports each pattern that two routes claim, at the later one.
+func (d *decoder) conflicts(conflicts routes.Conflicts, nodes []*yaml.Node) {
+	positions := map[int]map[string]*yaml.Node{}
+	at := func(route int, pattern string) *yaml.Node {
+		if positions[route] == nil {
+			positions[route] = patternNodes(nodes[route])
+		}
+		return positions[route][pattern]
+	}
+	for _, c := range conflicts {
+		what := quote(c.Pattern)
+		if c.ALPN != "" {
+			what += " with alpn " + quote(c.ALPN)
+		}
+		d.fail(at(c.Second, c.Pattern), "%s is already routed on line %d", what, at(c.First, c.Pattern).Line)
+	}
+}
+
+// patternNodes returns the scalar of each pattern of a route.
+func patternNodes(route *yaml.Node) map[string]*yaml.Node {
+	out := map[string]*yaml.Node{}
+	for i := 0; i < len(route.Content); i += 2 {
+		if route.Content[i].Value != "sni" {
+			continue
+		}
+		v := route.Content[i+1]
+		for _, e := range append([]*yaml.Node{v}, v.Content...) {
+			if p, err := routes.ParsePattern(e.Value); err == nil && out[p] == nil {
+				out[p] = e
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,76 @@
+package config
+
+import "strings"
+
+// maxWord is the longest word, in bytes, that a suggestion is looked for: no
+// name of the schema comes near, and the cost grows with the square.
+const maxWord = 64
+
+// nearest returns the candidate that word was probably meant to be: one within
+// a slip for each three letters, or one that begins with it or that it begins
+// with, which counts as a slip and a half. Case is no slip. It returns "" when
+// none is near.
+func nearest(word string, candidates []string) string {
+	if len(word) < 3 || len(word) > maxWord {
+		return ""
+	}
+	word = strings.ToLower(word)
+	best, limit := "", 2*(len(word)/3)+2 // in half slips
+	for _, c := range candidates {
+		if len(c) > maxWord {
+			continue
+		}
+		lower, half := strings.ToLower(c), limit
+		if len(c) >= 3 && (strings.HasPrefix(lower, word) || strings.HasPrefix(word, lower)) {
+			half = 3
+		}
+		if 2*abs(len(lower)-len(word)) < limit {
+			half = min(half, 2*distance(word, lower))
+		}
+		if half < limit {
+			best, limit = c, half
+		}
+	}
+	return best
+}
+
+// distance is the Damerau-Levenshtein distance in its restricted form (optimal
+// string alignment): letters inserted, deleted, replaced, and neighbours
+// swapped. Both words are at most maxWord bytes long.
+func distance(a, b string) int {
+	var rows [3][maxWord + 1]int
+	before, prev, cur := &rows[0], &rows[1], &rows[2]
+	for j := range len(b) + 1 {
+		prev[j] = j
+	}
+	for i := range len(a) {
+		cur[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			cur[j+1] = min(prev[j+1]+1, cur[j]+1, prev[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cur[j+1] = min(cur[j+1], before[j-1]+1)
+			}
+		}
+		before, prev, cur = prev, cur, before
+	}
+	return prev[len(b)]
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// didYouMean ends a message about a word that is not among the candidates:
+// with the nearest one, or with all of them when none is near.
+func didYouMean(word string, candidates []string, show func(string) string) string {
+	if s := nearest(word, candidates); s != "" {
+		return ", did you mean " + show(s) + "?"
+	}
+	shown := make([]string, len(candidates))
+	for i, c := range candidates {
+		shown[i] = show(c)
+	}
+	return ", want one of " + strings.Join(shown, ", ")
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0},
+		{"", "abc", 3},
+		{"backend", "backend", 0},
+		{"bakend", "backend", 1},
+		{"backedn", "backend", 1},
+		{"backxnd", "backend", 1},
+		{"alert", "reset", 4},
+		{strings.Repeat("a", maxWord), strings.Repeat("b", maxWord), maxWord},
+	} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := distance(c.b, c.a); got != c.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"servers", "balance", "retries", "max_connections"}
+	for word, want := range map[string]string{
+		"server":                                 "servers",
+		"serevrs":                                "servers",
+		"Balance":                                "balance",
+		"max-connections":                        "max_connections",
+		"max":                                    "max_connections",
+		"retry":                                  "",
+		"upstream":                               "",
+		"":                                       "",
+		strings.Repeat("s", maxWord+1):           "",
+		"servers" + strings.Repeat("s", maxWord): "",
+	} {
+		if got := nearest(word, words); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestSuggestDuration(t *testing.T) {
+	const none = ", write a number and a unit such as 5s, 10m or 1h"
+	for s, want := range map[string]string{
+		"5":         `, did you mean "5s"?`,
+		"1.5":       `, did you mean "1.5s"?`,
+		"5 s":       `, did you mean "5s"?`,
+		"10min":     `, did you mean "10m"?`,
+		"2 Hours":   `, did you mean "2h"?`,
+		"250msec":   `, did you mean "250ms"?`,
+		"1d":        `, did you mean "24h"?`,
+		"0.5 days":  `, did you mean "12h"?`,
+		"31d":       none,
+		"999999999": none,
+		"soon":      none,
+		"0":         none,
+		"-5":        none,
+		"d":         none,
+		"":          none,
+	} {
+		if got := suggestDuration(s); got != want {
+			t.Errorf("suggestDuration(%q) = %q, want %q", s, got, want)
+		}
+	}
+}
+
+// Ten thousand routes that name missing backends do not take minutes.
+func TestSuggestionsAreBounded(t *testing.T) {
+	d := newDecoder("k.yaml")
+	d.names = make([]string, 1<<18)
+	for i := range d.names {
+		d.names[i] = "b"
+	}
+	d.names[0] = "shop"
+	for range 5 {
+		d.unknownBackend(&yaml.Node{}, "shpo")
+	}
+	for i, p := range d.problems {
+		want := `unknown backend "shpo", did you mean "shop"?`
+		if i == 4 {
+			want = `unknown backend "shpo"`
+		}
+		if p.Message != want {
+			t.Errorf("problem %d = %q, want %q", i, p.Message, want)
+		}
+	}
+}

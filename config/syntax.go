@@ -1,0 +1,191 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// syntax turns the text into the root node of its only document. It returns
+// nil, with a problem reported, when there is none.
+func (d *decoder) syntax(data []byte) *yaml.Node {
+	if !d.readable(data) {
+		return nil
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
+	err := dec.Decode(&doc)
+	if err == nil {
+		if err = dec.Decode(&second); err == nil {
+			d.fail(&second, "a second YAML document, want one in a file")
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		d.failAt(1, 1, "the configuration is empty, want at least `listen` and `routes`")
+		return nil
+	case err != nil:
+		d.syntaxError(data, err)
+		return nil
+	}
+	root := doc.Content[0]
+	if isNull(root) {
+		d.fail(root, "the configuration is empty, want at least `listen` and `routes`")
+		return nil
+	}
+	return root
+}
+
+// readable reports whether the text is UTF-8 without control characters, the
+// only text that the positions of the YAML reader are right for.
+func (d *decoder) readable(data []byte) bool {
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		d.failAt(1, 1, "the file is UTF-16, save it as UTF-8")
+		return false
+	}
+	for i := 0; i < len(data); {
+		if c := data[i]; c >= ' ' && c < 0x7f || c == '\n' || c == '\r' || c == '\t' {
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(data[i:])
+		line, col := position(data, i)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			d.failAt(line, col, "byte 0x%02x is not UTF-8, save the file as UTF-8", data[i])
+			return false
+		case r == '\ufeff' && i == 0: // some editors begin every file with it
+		case r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85 || r == '\ufeff' || r == '\ufffe' || r == '\uffff':
+			d.failAt(line, col, "character %U is not allowed in YAML", r)
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// position returns the line and the column, in characters, of a byte.
+func position(data []byte, offset int) (line, col int) {
+	before := data[:offset]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1
+}
+
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
+)
+
+// parserMessages are the errors for which yaml.v3 gives the line counted from
+// zero; its others are counted from one.
+var parserMessages = []string{
+	"did not find expected <stream-start>", "did not find expected <document start>",
+	"did not find expected node content", "did not find expected '-' indicator",
+	"did not find expected key", "did not find expected ',' or ']'", "did not find expected ',' or '}'",
+	"found undefined tag handle", "found duplicate %YAML directive", "found incompatible YAML document",
+	"found duplicate %TAG directive",
+}
+
+// syntaxHints say what an error of the YAML reader mostly comes from.
+var syntaxHints = map[string]string{
+	"did not find expected key":                      "; is this line indented as its neighbours are?",
+	"did not find expected '-' indicator":            "; is this line indented as its neighbours are?",
+	"mapping values are not allowed in this context": "; a value with a colon is quoted",
+	"found character that cannot start any token":    "; a value that begins with a sign is quoted",
+}
+
+// syntaxError reports what the YAML reader could not read.
+func (d *decoder) syntaxError(data []byte, err error) {
+	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
+		line, col := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
+		d.failAt(line, col, "YAML aliases are not supported, write the value out")
+		return
+	}
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		d.failAt(1, 1, "YAML syntax: %v", err)
+		return
+	}
+	line, message := 1, m[2]
+	if m[1] != "" {
+		line, _ = strconv.Atoi(m[1])
+		if slices.Contains(parserMessages, message) {
+			line++
+		}
+	}
+	if message == "did not find expected key" || message == "did not find expected '-' indicator" {
+		line = blockError(data, err, line)
+	}
+	if tab := tabIndent(data, line); tab > 0 {
+		d.failAt(line, tab, "a tab in the indentation, YAML wants spaces")
+		return
+	}
+	d.failAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
+}
+
+// blockError finds the line of an error inside a block. The YAML reader says
+// where the block begins, which may be the top of the file, so this looks for
+// the shortest beginning of the file that fails in the same way. A file too
+// large for reading it some twenty times over keeps the reader's line.
+func blockError(data []byte, err error, line int) int {
+	if len(data) > 1<<20 {
+		return line
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	n := sort.Search(len(lines), func(i int) bool {
+		var doc yaml.Node
+		e := yaml.Unmarshal(bytes.Join(lines[:i+1], nil), &doc)
+		return e != nil && e.Error() == err.Error()
+	})
+	if n == len(lines) {
+		return line
+	}
+	return n + 1
+}
+
+// tabIndent returns the column of a tab in a line's indentation, or 0.
+func tabIndent(data []byte, line int) int {
+	text := lineText(data, line)
+	return strings.IndexByte(text[:indent(text)], '\t') + 1
+}
+
+func indent(text string) int { return len(text) - len(strings.TrimLeft(text, " \t")) }
+
+func lineText(data []byte, line int) string {
+	for range line - 1 {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+	}
+	text, _, _ := bytes.Cut(data, []byte("\n"))
+	return string(bytes.TrimRight(text, "\r"))
+}
+
+// vet refuses the parts of YAML that would put a value elsewhere than where it
+// is used, or change its type: a problem could not be shown at its place, and
+// aliases of aliases can make a short file endless.
+func (d *decoder) vet(n *yaml.Node) {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		d.fail(n, "YAML aliases are not supported, write the value out")
+	case n.Tag == "!!merge":
+		d.fail(n, "YAML merge keys are not supported, write the keys out")
+	case n.Anchor != "":
+		d.fail(n, "YAML anchors are not supported, write the value out where it is used")
+	case n.Style&yaml.TaggedStyle != 0:
+		d.fail(n, "YAML tags are not supported, leave out %s", quote(n.Tag))
+		n.Style &^= yaml.TaggedStyle
+	}
+	for _, c := range n.Content {
+		d.vet(c)
+	}
+}
