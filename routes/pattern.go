@@ -60,6 +60,9 @@ func appendPattern(dst []byte, s string) (kind, []byte, error) {
 	if err != nil {
 		return 0, dst, fmt.Errorf("pattern %q: %w%s", s, err, remedy(s, err))
 	}
+	if k != exact && len(suffix)-len(dst) > maxName-len("a.") {
+		return 0, dst, fmt.Errorf("pattern %q: %w once there is a label before it", s, ErrLongName)
+	}
 	return k, suffix, nil
 }
 

@@ -51,6 +51,8 @@ func TestParsePatternErrors(t *testing.T) {
 		{"shop example", ErrBadCharacter, "letters, digits, - and _"},
 		{"a..b", ErrEmptyLabel, "write it as in shop.example.com"},
 		{strings.Repeat("a", 64), ErrLongLabel, "longer than 63 bytes"},
+		{"*." + strings.Repeat("a.", 125) + "ab", ErrLongName, "once there is a label before it"},
+		{"**." + strings.Repeat("a.", 126) + "a", ErrLongName, "once there is a label before it"},
 	} {
 		got, err := ParsePattern(test.pattern)
 		if got != "" || !errors.Is(err, test.cause) || !strings.Contains(err.Error(), test.says) {
