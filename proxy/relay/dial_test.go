@@ -1,0 +1,281 @@
+package relay
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullBacklog returns a listener that does not answer: its queue of one is
+// taken. The function it returns makes room, so that a connect that is tried
+// again succeeds.
+func fullBacklog(t *testing.T) (o *origins, makeRoom func()) {
+	t.Helper()
+	o = newOrigins(t)
+	raw, err := o.Listener.(interface {
+		SyscallConn() (syscall.RawConn, error)
+	}).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	taker := &edge{t: t, addr: o.target().Addr}
+	taker.dial()
+	return o, func() { o.accept() }
+}
+
+func TestDialRefusedGoesToTheNextServer(t *testing.T) {
+	noLeaks(t)
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{refusing(t), refusing(t), o.target()}})
+	client, server := e.pair(o)
+	client.Close()
+	server.wantEnd(nil)
+	server.Close()
+	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6, 0)
+}
+
+func TestDialTimeoutGoesToTheNextServer(t *testing.T) {
+	noLeaks(t)
+	const limit = 100 * time.Millisecond
+	full, _ := fullBacklog(t)
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{full.target(), o.target()}, timeouts: Timeouts{Connect: limit}})
+	client, server := e.pair(o)
+	client.Close()
+	server.wantEnd(nil)
+	server.Close()
+	s := e.wantRecord(ClientClosed, PhaseRelay)
+	wantBytes(t, s, 6, 0)
+	if s.Dial < limit {
+		t.Errorf("dial took %s, want the %s of the server that did not answer, or more", s.Dial, limit)
+	}
+}
+
+func TestAllServersFail(t *testing.T) {
+	noLeaks(t)
+	full, _ := fullBacklog(t)
+	for _, c := range []struct {
+		name    string
+		targets []Target
+		want    Reason
+	}{
+		{"refused", []Target{refusing(t), refusing(t)}, DialRefused},
+		{"timeout", []Target{refusing(t), full.target()}, DialTimeout},
+		{"none", nil, NoHealthyServer},
+		{"bad path", []Target{{Path: strings.Repeat("x", 108)}}, DialRefused},
+		{"no such socket", []Target{{Path: filepath.Join(t.TempDir(), "no")}}, DialRefused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := serve(t, options{targets: c.targets, timeouts: Timeouts{Connect: 100 * time.Millisecond}})
+			client := e.dial()
+			client.send("hello\n")
+			client.want("\x15\x03\x01\x00\x02\x02\x50")
+			client.wantEnd(nil)
+			client.Close()
+			wantBytes(t, e.wantRecord(c.want, PhaseDial), 0, 0)
+		})
+	}
+}
+
+// Without a limit for the connect, the limit for the hello must not be taken
+// for one.
+func TestDialIsNotEndedByTheHelloTimeout(t *testing.T) {
+	noLeaks(t)
+	full, makeRoom := fullBacklog(t)
+	e := serve(t, options{targets: []Target{full.target()}, timeouts: Timeouts{Hello: 150 * time.Millisecond}})
+	client := e.dial()
+	client.send("hello\n")
+	// The first that the client could see is the alert after the timeout; the
+	// kernel tries to connect again after a second.
+	got := make(chan string, 1)
+	go func() {
+		b, _ := io.ReadAll(io.LimitReader(client, 7))
+		got <- string(b)
+	}()
+	var s string
+	select {
+	case s = <-got:
+	case <-time.After(450 * time.Millisecond):
+	}
+	if s != "" {
+		t.Fatalf("client read %q while the dial went on, want nothing", s)
+	}
+	makeRoom()
+	server := full.accept()
+	server.want("hello\n")
+	server.Close()
+	<-got
+	client.Close()
+	e.wantRecord(OriginClosed, PhaseRelay)
+}
+
+func TestClientFinDuringDialing(t *testing.T) {
+	noLeaks(t)
+	full, makeRoom := fullBacklog(t)
+	e := serve(t, options{targets: []Target{full.target()}})
+	client := e.dial()
+	client.send("hello\n")
+	e.dialing()
+	client.send("and more")
+	client.fin()
+	e.settle()
+	makeRoom()
+	server := full.accept()
+	server.want("hello\nand more")
+	server.wantEnd(nil)
+	server.send("answer")
+	server.Close()
+	client.want("answer")
+	client.wantEnd(nil)
+	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 14, 6)
+}
+
+func TestClientResetDuringDialing(t *testing.T) {
+	noLeaks(t)
+	full, _ := fullBacklog(t)
+	e := serve(t, options{targets: []Target{full.target()}})
+	client := e.dial()
+	client.send("hello\n")
+	e.dialing()
+	client.reset()
+	wantBytes(t, e.wantRecord(ClientReset, PhaseDial), 0, 0)
+}
+
+// dialing waits until the edge's first connection is.
+func (e *edge) dialing() {
+	e.t.Helper()
+	eventually(e.t, "dialing", func() bool {
+		dialing := false
+		e.engine.loops[0].call(func(l *loop) { dialing = len(l.conns) > 0 && l.conns[0].state == stateDialing })
+		return dialing
+	})
+}
+
+// An origin that closes without a look at the hello: the client is neither
+// left hanging nor served by silence, and there is one record.
+func TestOriginClosesBeforeReadingTheHello(t *testing.T) {
+	noLeaks(t)
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{o.target()}})
+	for range 50 {
+		client := e.dial()
+		client.send("hello\n")
+		o.accept().Close()
+		if n, _ := io.Copy(io.Discard, client); n != 0 {
+			t.Errorf("client read %d bytes, want none", n)
+		}
+		client.Close()
+		if s := e.record(); s.Reason != OriginReset && s.Reason != OriginClosed {
+			t.Errorf("record says %q in phase %s, want that the origin ended it", s.Reason, s.Phase)
+		}
+	}
+}
+
+func TestUnixOrigin(t *testing.T) {
+	noLeaks(t)
+	o := listenOn(t, "unix", filepath.Join(t.TempDir(), "origin"))
+	e := serve(t, options{targets: []Target{o.target()}})
+
+	client, server := e.pair(o)
+	big := strings.Repeat("0123456789abcdef", 1<<18)
+	exchange(client, server, big)
+	client.fin()
+	server.wantEnd(nil)
+	exchange(server, client, big)
+	server.Close()
+	client.wantEnd(nil)
+	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+len(big), len(big))
+
+	client, server = e.pair(o)
+	server.send("words")
+	client.send("unread, so that closing is a reset")
+	e.settle()
+	server.Close()
+	client.want("words")
+	client.wantEnd(errReset)
+	e.wantRecord(OriginReset, PhaseRelay)
+
+	client, server = e.pair(o)
+	client.reset()
+	server.wantEnd(nil) // a unix socket knows no reset from its peer
+	e.wantRecord(ClientReset, PhaseRelay)
+}
+
+// A full queue of a unix socket is a refusal at once, not a wait.
+func TestUnixBacklogFull(t *testing.T) {
+	noLeaks(t)
+	path := filepath.Join(t.TempDir(), "origin")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	taker, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(taker)
+	if err := unix.Connect(taker, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{{Path: path}, o.target()}})
+	client, server := e.pair(o)
+	client.Close()
+	server.wantEnd(nil)
+	server.Close()
+	e.wantRecord(ClientClosed, PhaseRelay)
+}
+
+// A connect to a dead port of this machine can meet itself, when the kernel
+// gives it that very port as its own: TCP's simultaneous open. The client
+// would talk to its own echo.
+func TestDialDoesNotMeetItself(t *testing.T) {
+	noLeaks(t)
+	dead := deadPort(t)
+	e := serve(t, options{targets: slices.Repeat([]Target{{Addr: dead}}, 1<<15)}) // each port comes up once
+	client := e.dial()
+	client.send("hello\n")
+	client.want("\x15\x03\x01\x00\x02\x02\x50")
+	client.Close()
+	e.wantRecord(DialRefused, PhaseDial)
+}
+
+// deadPort returns an address that nobody listens on and that the kernel may
+// connect from: it does so from even ports, or from odd ones, as long as it
+// can.
+func deadPort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	probe := &edge{t: t, addr: newOrigins(t).target().Addr}
+	like := probe.dial().LocalAddr().(*net.TCPAddr).AddrPort().Port()
+	for {
+		at := refusing(t).Addr
+		for _, port := range []uint16{at.Port(), at.Port() ^ 1} {
+			if at = netip.AddrPortFrom(at.Addr(), port); port%2 != like%2 {
+				continue
+			}
+			if ln, err := net.Listen("tcp", at.String()); err == nil {
+				ln.Close()
+				return at
+			}
+		}
+	}
+}
