@@ -1,0 +1,319 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyhole/backend"
+	"keyhole/proxy/relay"
+	"keyhole/routes"
+)
+
+// patience bounds every wait of these tests. It is spent only by one that
+// fails.
+const patience = 20 * time.Second
+
+// An edge is a server under test, and the records that it has written.
+type edge struct {
+	*Server
+	t    testing.TB
+	addr string
+	log  *recordLog
+}
+
+// A setup is what an edge is made from. Each backend is a pool; a route names
+// it by its place.
+type setup struct {
+	Config
+	routes    []routes.Route
+	otherwise routes.Default
+	backends  []backend.Config
+}
+
+func (s setup) config(t testing.TB) *Config {
+	t.Helper()
+	c := s.Config
+	var err error
+	if c.Table, err = routes.New(s.routes, s.otherwise); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range s.backends {
+		b.Name = "pool"
+		p, err := backend.New(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Pools = append(c.Pools, p)
+	}
+	return &c
+}
+
+// serve starts an edge; at its end every connection must have its record.
+func serve(t testing.TB, s setup) *edge {
+	t.Helper()
+	e := &edge{t: t, log: &recordLog{}}
+	access := NewAccessLog(e.log, JSON, []string{"main"}, slog.New(slog.DiscardHandler))
+	var err error
+	if e.Server, err = New(s.config(t), access); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.Close()
+		access.Close()
+		if n := e.log.count(); uint64(n)+access.Dropped() != e.Accepted() {
+			t.Errorf("%d records and %d dropped for %d connections", n, access.Dropped(), e.Accepted())
+		}
+	})
+	at, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.addr = at.String()
+	e.Start()
+	return e
+}
+
+// one is the setup of one route to one server.
+func one(name string, servers ...string) setup {
+	s := setup{
+		routes:    []routes.Route{{SNI: []string{name}}},
+		otherwise: routes.Default{Backend: -1},
+		backends:  []backend.Config{{Retries: len(servers)}},
+	}
+	for _, a := range servers {
+		s.backends[0].Servers = append(s.backends[0].Servers, backend.ServerConfig{Address: a})
+	}
+	return s
+}
+
+// jsonRecord is a record as a reader of the log sees it.
+type jsonRecord struct {
+	Time     time.Time      `json:"time"`
+	Client   netip.AddrPort `json:"client"`
+	Listen   string         `json:"listen"`
+	SNI      string         `json:"sni"`
+	ALPN     string         `json:"alpn"`
+	Route    string         `json:"route"`
+	Backend  string         `json:"backend"`
+	Server   string         `json:"server"`
+	Attempts int            `json:"attempts"`
+	Reason   string         `json:"reason"`
+	Phase    string         `json:"phase"`
+	Up       uint64         `json:"up"`
+	Down     uint64         `json:"down"`
+	Hello    *float64       `json:"hello_ms"`
+	Dial     *float64       `json:"dial_ms"`
+	Total    *float64       `json:"total_ms"`
+	Error    string         `json:"error"`
+}
+
+// A recordLog is what the access log writes to.
+type recordLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *recordLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *recordLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.text.Bytes(), []byte("\n"))
+}
+
+// records parses every line.
+func (l *recordLog) records(t testing.TB) []jsonRecord {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []jsonRecord
+	for line := range bytes.Lines(l.text.Bytes()) {
+		var r jsonRecord
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&r); err != nil {
+			t.Fatalf("record %q: %v", line, err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// record waits for the n-th record.
+func (e *edge) record(n int) jsonRecord {
+	e.t.Helper()
+	eventually(e.t, "the record is written", func() bool { return e.log.count() >= n })
+	return e.log.records(e.t)[n-1]
+}
+
+// wantRecord waits for the n-th record and compares how it ended.
+func (e *edge) wantRecord(n int, reason relay.Reason, phase relay.Phase) jsonRecord {
+	e.t.Helper()
+	r := e.record(n)
+	if r.Reason != reason.String() || r.Phase != phase.String() {
+		e.t.Errorf("record says %q in phase %q, want %q in %q", r.Reason, r.Phase, reason, phase)
+	}
+	return r
+}
+
+// dial connects a client.
+func (e *edge) dial() *net.TCPConn {
+	e.t.Helper()
+	c, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	e.t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+func send(t testing.TB, c net.Conn, b []byte) {
+	t.Helper()
+	if _, err := c.Write(b); err != nil {
+		t.Fatalf("write of %d bytes: %v", len(b), err)
+	}
+}
+
+// want reads exactly b.
+func want(t testing.TB, c net.Conn, b []byte) {
+	t.Helper()
+	got := make([]byte, len(b))
+	if n, err := io.ReadFull(c, got); !bytes.Equal(got, b) {
+		t.Fatalf("read %.40q (%d bytes, %v), want %.40q (%d bytes)", got[:n], n, err, b, len(b))
+	}
+}
+
+// readAll reads to the end, which may be a reset.
+func readAll(c net.Conn) ([]byte, error) { return io.ReadAll(c) }
+
+// clientEnds closes a connection from its client's side.
+func clientEnds(client, server net.Conn) {
+	client.Close()
+	io.Copy(io.Discard, server)
+	server.Close()
+}
+
+// An origin is a listener that tests accept from.
+type origin struct {
+	*net.TCPListener
+	t testing.TB
+}
+
+func newOrigin(t testing.TB) *origin {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return &origin{ln.(*net.TCPListener), t}
+}
+
+func (o *origin) address() string { return o.Addr().String() }
+
+func (o *origin) accept() *net.TCPConn {
+	o.t.Helper()
+	o.SetDeadline(time.Now().Add(patience))
+	c, err := o.AcceptTCP()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	o.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// echo answers every connection with what it sends, until the origin is
+// closed.
+func (o *origin) echo() *sync.WaitGroup {
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := o.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.Close()
+				io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+			})
+		}
+	})
+	o.t.Cleanup(func() {
+		o.Close()
+		serving.Wait()
+	})
+	return &serving
+}
+
+// refusing returns an address that nobody listens on, and nobody will: a socket that
+// does not listen keeps the port.
+func refusing(t testing.TB) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := at.(*unix.SockaddrInet4).Port
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// eventually waits until ok is true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatalf("after %s still not: %s", patience, what)
+		}
+	}
+}
+
+// TestMain has the runtime open its poller first, which it keeps.
+func TestMain(m *testing.M) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	ln.Close()
+	os.Exit(m.Run())
+}
+
+func newUnixOrigin(t testing.TB, path string) *net.UnixListener {
+	t.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	ln.SetDeadline(time.Now().Add(patience))
+	return ln
+}

@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyhole/backend"
+	"keyhole/proxy/relay"
+	"keyhole/routes"
+)
+
+// A rejection is one way not to be served.
+type rejection struct {
+	name   string
+	hello  func(testing.TB) []byte
+	alert  byte // 0: a client that cannot read alerts, and gets a clean close instead
+	reason relay.Reason
+	phase  relay.Phase
+}
+
+var rejections = []rejection{
+	{"no route", byName("none.example"), 112, relay.NoRoute, relay.PhaseDecide},
+	{"no name", byName(""), 112, relay.NoSNI, relay.PhaseDecide},
+	{"denied address", byName("denied.example"), 112, relay.DeniedAddress, relay.PhaseDecide},
+	{"all servers refuse", byName("down.example"), 80, relay.DialRefused, relay.PhaseDial},
+	{"no server", byName("full.example"), 80, relay.NoHealthyServer, relay.PhaseDecide},
+	{"IP literal", raw(named("192.0.2.1")), 50, relay.HelloMalformed, relay.PhaseDecide},
+	{"name with a space", raw(named("a b.example")), 50, relay.HelloMalformed, relay.PhaseDecide},
+	{"name with a NUL", raw(named("a\x00.example")), 50, relay.HelloMalformed, relay.PhaseHello},
+	{"malformed", raw([]byte("\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00")), 50, relay.HelloMalformed, relay.PhaseHello},
+	{"too large", raw([]byte("\x16\x03\x01\x40\x00\x01\x01\x00\x00\x03\x03")), 50, relay.HelloTooLarge, relay.PhaseHello},
+	{"HTTP", raw([]byte("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")), 0, relay.NotTLS, relay.PhaseHello},
+	{"garbage", raw([]byte("\x00\x01\x02\x03\x04\x05\x06\x07")), 0, relay.NotTLS, relay.PhaseHello},
+}
+
+func byName(name string) func(testing.TB) []byte {
+	return func(t testing.TB) []byte { return hello(t, name) }
+}
+
+func raw(b []byte) func(testing.TB) []byte { return func(testing.TB) []byte { return b } }
+
+// rejecting is a setup in which each rejection happens, in the given manner.
+func rejecting(t *testing.T, how routes.Reject) setup {
+	full := backend.Config{MaxConnections: 1, Servers: []backend.ServerConfig{{Address: refusing(t)}}}
+	return setup{
+		Config: Config{HelloBytes: 4096, Timeouts: relay.Timeouts{Hello: time.Second}},
+		routes: []routes.Route{
+			{SNI: []string{"denied.example"}, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Reject: how},
+			{SNI: []string{"down.example"}, Backend: 0},
+			{SNI: []string{"full.example"}, Backend: 1, Reject: how},
+		},
+		otherwise: routes.Default{Backend: -1, Reject: how},
+		backends:  []backend.Config{{Retries: 1, Servers: []backend.ServerConfig{{Address: refusing(t)}, {Address: refusing(t)}}}, full},
+	}
+}
+
+func TestRejections(t *testing.T) {
+	for _, how := range []routes.Reject{routes.RejectAlert, routes.RejectClose, routes.RejectReset} {
+		for _, r := range rejections {
+			t.Run(fmt.Sprintf("%s/%s", how, r.name), func(t *testing.T) {
+				noLeaks(t)
+				e := serve(t, rejecting(t, how))
+				e.config.Load().Pools[1].Pick(netip.Addr{}, nil) // takes the one place
+				client := e.dial()
+				send(t, client, r.hello(t))
+				b, err := readAll(client)
+				wantBye(t, how, r.alert, b, err)
+				client.Close()
+				rec := e.wantRecord(1, r.reason, r.phase)
+				if rec.Up != 0 || rec.Down != 0 {
+					t.Errorf("record counts %d bytes up and %d down, want none", rec.Up, rec.Down)
+				}
+			})
+		}
+	}
+}
+
+// wantBye checks what a rejected client saw.
+func wantBye(t *testing.T, how routes.Reject, alert byte, got []byte, err error) {
+	t.Helper()
+	switch {
+	case how == routes.RejectReset:
+		if len(got) != 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("client reads %q, %v, want %v", got, err, syscall.ECONNRESET)
+		}
+	case how == routes.RejectAlert && alert != 0:
+		if want := []byte{21, 3, 1, 0, 2, 2, alert}; !bytes.Equal(got, want) || err != nil {
+			t.Errorf("client reads %x, %v, want the fatal alert %d (%x)", got, err, alert, want)
+		}
+	default:
+		if len(got) != 0 || err != nil {
+			t.Errorf("client reads %q, %v, want a clean close", got, err)
+		}
+	}
+}
+
+// Silence: nothing, not even an end, until the time for a hello has passed
+// once more.
+func TestRejectWithSilence(t *testing.T) {
+	noLeaks(t)
+	s := rejecting(t, routes.RejectSilence)
+	s.Timeouts.Hello = 200 * time.Millisecond
+	e := serve(t, s)
+	client := e.dial()
+	sent := time.Now()
+	send(t, client, hello(t, "none.example"))
+	b, err := readAll(client)
+	if took := time.Since(sent); len(b) != 0 || err != nil || took < s.Timeouts.Hello {
+		t.Errorf("client reads %q, %v after %s, want silence for %s and a close", b, err, took, s.Timeouts.Hello)
+	}
+	e.wantRecord(1, relay.NoRoute, relay.PhaseDecide)
+}
+
+// The alert arrives although the client goes on sending: closing with unread
+// bytes would reset the connection before the client has read it.
+func TestAlertIsReadByAClientThatGoesOnSending(t *testing.T) {
+	noLeaks(t)
+	e := serve(t, rejecting(t, routes.RejectAlert))
+	h := hello(t, "none.example")
+	for i := range 20 {
+		client := e.dial()
+		send(t, client, append(bytes.Clone(h), make([]byte, 100<<10)...))
+		want(t, client, []byte{21, 3, 1, 0, 2, 2, 112})
+		if b, err := readAll(client); len(b) != 0 || err != nil {
+			t.Errorf("behind the alert client reads %q, %v, want a clean close", b, err)
+		}
+		if e.Active() != 1 {
+			t.Error("the client was closed on before it was done")
+		}
+		client.Close()
+		e.wantRecord(i+1, relay.NoRoute, relay.PhaseDecide)
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	noLeaks(t)
+	s := one("shop.example", refusing(t))
+	s.MaxConnections = 2
+	e := serve(t, s)
+	for range 2 {
+		send(t, e.dial(), []byte("\x16"))
+	}
+	eventually(t, "two are open", func() bool { return e.Active() == 2 })
+	e.Stats() // asked and answered: both are admitted
+	third := e.dial()
+	send(t, third, []byte("\x16"))
+	if b, err := readAll(third); len(b) != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("client reads %q, %v, want %v", b, err, syscall.ECONNRESET)
+	}
+	e.wantRecord(1, relay.TooManyConnections, relay.PhaseAdmit)
+}
+
+// Of many that come at once, as many are admitted as there is room for:
+// neither one more nor one less.
+func TestExactlyAsManyConnectionsAsAllowed(t *testing.T) {
+	noLeaks(t)
+	const room, clients = 10, 100
+	s := one("shop.example", refusing(t))
+	s.MaxConnections = room
+	e := serve(t, s)
+	for range clients {
+		send(t, e.dial(), []byte("\x16"))
+	}
+	eventually(t, "the others are turned away", func() bool { return e.log.count() == clients-room })
+	e.Stats() // asked and answered: nobody is between accept and admission
+	if n := e.Active(); n != room || e.Accepted() != clients {
+		t.Errorf("%d connections are open of %d accepted, want %d of %d", n, e.Accepted(), room, clients)
+	}
+	for _, r := range e.log.records(t) {
+		if r.Reason != "too_many_connections" || r.Phase != "admit" {
+			t.Errorf("record says %q in phase %q, want too_many_connections in admit", r.Reason, r.Phase)
+		}
+	}
+}
+
+// What a dial's failure is called: one that took too long is a timeout,
+// whoever's clock it was.
+func TestReasonOfAFailedDial(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want relay.Reason
+	}{
+		{relay.ErrDialTimeout, relay.DialTimeout},
+		{unix.ETIMEDOUT, relay.DialTimeout},
+		{unix.ECONNREFUSED, relay.DialRefused},
+		{unix.EHOSTUNREACH, relay.DialRefused},
+		{unix.EMFILE, relay.TooManyConnections},
+		{unix.ENFILE, relay.TooManyConnections},
+	} {
+		s := dialing(t, refusing(t))
+		if v := s.DialFailed(c.err); v.Op != relay.Reject || v.Reason != c.want || v.Phase != relay.PhaseDial {
+			t.Errorf("DialFailed(%v) = %q in phase %q, want %q in %q", c.err, v.Reason, v.Phase, c.want, relay.PhaseDial)
+		}
+		s.Closed(relay.Summary{})
+	}
+}
