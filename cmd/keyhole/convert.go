@@ -1,0 +1,54 @@
+package main
+
+import (
+	"keyhole/backend"
+	"keyhole/config"
+	"keyhole/proxy"
+	"keyhole/proxy/relay"
+)
+
+// pools makes the pool of every backend of c, in its order. A pool that old
+// has by the same name hands over its addresses and counts.
+func pools(c *config.Config, old []*backend.Pool) ([]*backend.Pool, error) {
+	before := make(map[string]*backend.Pool, len(old))
+	for _, p := range old {
+		before[p.Name()] = p
+	}
+	all := make([]*backend.Pool, 0, len(c.Backends))
+	for _, b := range c.Backends {
+		p, err := pool(b)
+		if err != nil {
+			return nil, err
+		}
+		p.Adopt(before[b.Name])
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func pool(b config.Backend) (*backend.Pool, error) {
+	balance, err := backend.ParseBalance(b.Balance)
+	if err != nil {
+		return nil, err
+	}
+	c := backend.Config{Name: b.Name, Balance: balance, Retries: b.Retries, MaxConnections: b.MaxConnections}
+	for _, s := range b.Servers {
+		c.Servers = append(c.Servers, backend.ServerConfig{Address: s.Address, Weight: s.Weight, Backup: s.Backup})
+	}
+	return backend.New(c)
+}
+
+func proxyConfig(c *config.Config, pools []*backend.Pool, most int) *proxy.Config {
+	return &proxy.Config{
+		Table: c.Table,
+		Pools: pools,
+		Timeouts: relay.Timeouts{
+			Hello:     c.Timeouts.Hello,
+			Connect:   c.Timeouts.Connect,
+			HalfClose: c.Timeouts.HalfClose,
+		},
+		Idle:           c.Timeouts.Idle,
+		HelloBytes:     c.Limits.HelloBytes,
+		MaxConnections: most,
+	}
+}

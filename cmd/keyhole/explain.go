@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyhole/config"
+	"keyhole/routes"
+)
+
+func explainCommand(file *string) *cobra.Command {
+	var alpn []string
+	var client string
+	c := &cobra.Command{
+		Use:   "explain NAME",
+		Short: "Say which route a server name takes, and why",
+		Long: `Say which route a server name takes, why, and which others it passed over.
+The name is one that a client would send; "" stands for a hello without one.`,
+		Example: `  keyhole explain shop.example.com
+  keyhole explain shop.example.com --alpn h2,http/1.1 --client 192.0.2.7`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, err := clientAddress(client)
+			if err != nil {
+				return err
+			}
+			if slices.Contains(alpn, "") {
+				return usageError{errors.New("explain: --alpn has an empty protocol, write it as in --alpn h2,http/1.1")}
+			}
+			c, err := load(*file)
+			if err != nil {
+				return err
+			}
+			e := c.Table.Explain(args[0], alpn, from)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n", e, consequence(c, e.Match))
+			return err
+		},
+	}
+	c.Flags().StringSliceVar(&alpn, "alpn", nil, "`PROTOCOLS` that the client offers, in its order, with commas between")
+	c.Flags().StringVar(&client, "client", "", "the client's `ADDRESS`; without it, no allow list lets it in")
+	return c
+}
+
+// clientAddress reads --client; the zero Addr when it is not given.
+func clientAddress(s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return a, usageError{fmt.Errorf("explain: --client %q is not an IP address, write it as in 192.0.2.7", s)}
+	}
+	return a, nil
+}
+
+// consequence says what the edge does with a client whose look-up ended so.
+func consequence(c *config.Config, m routes.Match) string {
+	if m.Outcome == routes.Matched || m.Outcome == routes.MatchedDefault {
+		b := c.Backends[m.Route.Backend]
+		if len(b.Servers) == 1 && b.Servers[0].Address == b.Name {
+			return "goes to " + b.Name
+		}
+		return fmt.Sprintf("goes to backend %s: %s", b.Name, list(b.Servers))
+	}
+	how := c.Table.Default().Reject
+	if m.Route != nil && m.Route.Reject != routes.RejectInherit {
+		how = m.Route.Reject
+	}
+	alert := "unrecognized_name"
+	if m.Outcome == routes.BadName {
+		alert = "decode_error"
+	}
+	return "rejected with " + map[routes.Reject]string{
+		routes.RejectAlert:   "the TLS alert " + alert,
+		routes.RejectClose:   "a clean close",
+		routes.RejectReset:   "a TCP reset",
+		routes.RejectSilence: "silence",
+	}[how]
+}
+
+// list is the servers of a backend, as configured.
+func list(servers []config.Server) string {
+	all := make([]string, len(servers))
+	for i, s := range servers {
+		all[i] = s.Address
+		if s.Backup {
+			all[i] += " (backup)"
+		}
+	}
+	return strings.Join(all, ", ")
+}

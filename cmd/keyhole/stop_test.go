@@ -1,0 +1,116 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestDrain shows that SIGTERM and SIGINT let open connections live and take
+// no new ones, and that the process ends with the last.
+func TestDrain(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.configure()
+			edge := s.start()
+			at := edge.address()
+			v := s.visit(at, demoShop)
+
+			edge.signal(signal)
+			edge.stderr.wait(t, `msg=draining connections=1 at_most=30s\n`)
+			v.ask()
+			refused(t, at)
+			v.ask()
+			v.leave()
+			edge.exited()
+			edge.stderr.wait(t, `msg=stopped accepted=\d+ closed_by_drain=0\n`)
+			edge.stdout.wait(t, ` reason=client_closed phase=relay `)
+		})
+	}
+}
+
+// refused waits until nobody listens on an address any more. The listener is
+// closed soon after the log says that the drain begins; a connection that the
+// kernel took before that is served, and ends here.
+func refused(t *testing.T, at string) {
+	t.Helper()
+	for {
+		c, err := net.DialTimeout("tcp", at, patience)
+		if err != nil {
+			if !strings.Contains(err.Error(), "connection refused") {
+				t.Fatalf("connecting to an edge that drains: %v, want connection refused", err)
+			}
+			return
+		}
+		c.Close()
+	}
+}
+
+// TestDrainEnds shows that the configured time bounds the wait.
+func TestDrainEnds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure("timeouts: {drain: 50ms}")
+	edge := s.start()
+	v := s.visit(edge.address(), demoShop)
+	edge.stop()
+	v.isCut()
+	edge.stderr.wait(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
+	edge.stdout.wait(t, ` reason=drained phase=relay `)
+}
+
+// TestSecondSignal shows that whoever cannot wait sends another.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure("timeouts: {drain: 720h}")
+	edge := s.start()
+	v := s.visit(edge.address(), demoShop)
+	edge.signal(syscall.SIGTERM)
+	edge.stderr.wait(t, `msg=draining connections=1 at_most=720h0m0s\n`)
+	edge.stop()
+	v.isCut()
+	edge.stderr.wait(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
+	edge.stdout.wait(t, ` reason=killed phase=relay `)
+}
+
+// TestUpgradeSignal shows that SIGUSR2, which ends a process by default, does
+// not end the edge.
+func TestUpgradeSignal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure()
+	edge := s.start()
+	at := edge.address()
+	edge.signal(syscall.SIGUSR2)
+	edge.stderr.wait(t, `level=WARN msg="SIGUSR2 is ignored: live upgrade is not supported yet"`)
+	s.visit(at, demoShop).leave()
+	edge.stop()
+}
+
+// TestLogReaderGone shows that the edge outlives whoever reads its records: a
+// write to a pipe without a reader raises SIGPIPE.
+func TestLogReaderGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("keyhole", "run", "--config", s.file)
+	cmd.Stdout = w
+	edge := launch(t, cmd, watch("stdout", strings.NewReader("")))
+	w.Close()
+	r.Close()
+	at := edge.address()
+	s.visit(at, demoShop).leave()
+	edge.stderr.wait(t, `level=ERROR msg="access log cannot be written; records are dropped until it can" error=".*broken pipe"`)
+	s.visit(at, demoShop).leave()
+	edge.stop()
+}
