@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// A bench runs workloads on proxies in rounds.
+type bench struct {
+	plan      plan
+	workloads []workload
+	proxies   []kind
+	cores     cores
+	hellos    [][]byte
+	progress  io.Writer
+	results   results
+	direct    []latencies // without a proxy, of the rounds that had latency
+	failures  int
+}
+
+// run measures everything. A measurement that fails is said and counted, and leaves a gap in the results; the error is
+// the context's.
+func (b *bench) run(ctx context.Context) error {
+	for round := range b.plan.rounds {
+		for _, w := range b.workloads {
+			base, err := b.baseline(ctx, w, round)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				b.failures++
+				fmt.Fprintf(b.progress, "round %d/%d  %v\n", round+1, b.plan.rounds, err)
+				continue
+			}
+			for i := range b.proxies {
+				// Another goes first in each round, should the machine tire or warm up.
+				k := b.proxies[(i+round)%len(b.proxies)]
+				vs, err := b.measure(ctx, w, k, base)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				b.note(w, k, round, vs, err)
+			}
+		}
+	}
+	return nil
+}
+
+// note keeps what a measurement gave, or says that it failed.
+func (b *bench) note(w workload, k kind, round int, vs values, err error) {
+	fmt.Fprintf(b.progress, "round %d/%d  %-8s %-8s", round+1, b.plan.rounds, w.name, k.name)
+	if err != nil {
+		b.failures++
+		fmt.Fprintf(b.progress, " failed: %v\n", err)
+		return
+	}
+	for _, m := range metrics(b.plan) {
+		v, ok := vs[m.key]
+		if !ok {
+			continue
+		}
+		b.results.set(m.key, k.name, round, b.plan.rounds, v)
+		fmt.Fprintf(b.progress, "  %s %s", m.key, strings.TrimSpace(number(v)+" "+m.unit))
+	}
+	fmt.Fprintln(b.progress)
+}
+
+// measure runs w on a fresh process of k.
+func (b *bench) measure(ctx context.Context, w workload, k kind, t trial) (vs values, err error) {
+	// What the last one left is collected now, not while this one runs.
+	runtime.GC()
+	if t.load, err = newLoad(ctx, b.hellos); err != nil {
+		return nil, err
+	}
+	defer t.load.close()
+	p, err := k.start(b.cores, t.load.origin.addr, b.plan.capacity())
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	t.tree = p.tree
+	t.load.target = sockaddr(p.addr)
+	if vs, err = w.run(t); err != nil {
+		return nil, p.explain(err)
+	}
+	return vs, nil
+}
+
+// baseline is the trial that the proxies of one round share: for latency, half the rate of the slowest proxy in this
+// round's rtt, and what the round trips take at that rate with no proxy between.
+func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, error) {
+	t := trial{plan: b.plan}
+	if w.name != "latency" {
+		return t, nil
+	}
+	slowest := math.NaN()
+	for _, vs := range b.results["rtt.rate"] {
+		slowest = best([]float64{slowest}, vs[round:round+1])[0]
+	}
+	if math.IsNaN(slowest) {
+		return t, errors.New("latency: no proxy has a rate in rtt to take the half of")
+	}
+	t.rate = slowest / 2
+	direct := t
+	var err error
+	if direct.load, err = newLoad(ctx, b.hellos); err != nil {
+		return t, err
+	}
+	defer direct.load.close()
+	if t.direct, err = direct.latency(); err != nil {
+		return t, fmt.Errorf("latency without a proxy: %w", err)
+	}
+	b.direct = append(b.direct, t.direct)
+	fmt.Fprintf(b.progress, "round %d/%d  latency  direct    %.0f round trips/s  p50 %v  p99 %v\n",
+		round+1, b.plan.rounds, t.rate, t.direct.p50, t.direct.p99)
+	return t, nil
+}
+
+// choose picks the named items, in their own order; "" is all of them. An unknown name is an error that lists the known.
+func choose[T any](all []T, name func(T) string, list string) ([]T, error) {
+	if list == "" {
+		return all, nil
+	}
+	var known []string
+	for _, item := range all {
+		known = append(known, name(item))
+	}
+	names := strings.Split(list, ",")
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("unknown name %q, want some of %s", n, strings.Join(known, ","))
+		}
+	}
+	return slices.DeleteFunc(all, func(item T) bool { return !slices.Contains(names, name(item)) }), nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errTimeLimit is runUntil's answer when the condition did not come true in time.
+var errTimeLimit = errors.New("time limit reached")
+
+// A handler is called with the epoll events of its descriptor. It must bear a call without cause: the descriptor may
+// have been closed and its number reused since the kernel wrote the batch down.
+type handler interface {
+	ready(events uint32) error
+}
+
+// A loop runs the whole load, clients and origin alike, on one thread: a thread of its own for the origin would share
+// the load's core anyway, and pay for the switches. Level-triggered, so a handler may leave work for the next turn.
+type loop struct {
+	ctx      context.Context
+	epfd     int
+	handlers []handler // by descriptor
+	events   []unix.EpollEvent
+}
+
+func newLoop(ctx context.Context) (*loop, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	return &loop{ctx: ctx, epfd: epfd, events: make([]unix.EpollEvent, 256)}, nil
+}
+
+func (l *loop) add(fd int, events uint32, h handler) error {
+	for fd >= len(l.handlers) {
+		l.handlers = append(l.handlers, nil)
+	}
+	l.handlers[fd] = h
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl add: %w", err)
+	}
+	return nil
+}
+
+// want replaces the events that fd waits for.
+func (l *loop) want(fd int, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_MOD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl mod: %w", err)
+	}
+	return nil
+}
+
+// drop closes fd, which takes it out of epoll as well.
+func (l *loop) drop(fd int) {
+	l.handlers[fd] = nil
+	unix.Close(fd)
+}
+
+// turn waits for at most wait and calls the handlers of what became ready. The first error ends it.
+func (l *loop) turn(wait time.Duration) error {
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
+	n, err := unix.EpollWait(l.epfd, l.events, int(wait.Milliseconds()))
+	if err != nil && err != unix.EINTR {
+		return fmt.Errorf("epoll_wait: %w", err)
+	}
+	for i := range max(n, 0) {
+		h := l.handlers[l.events[i].Fd]
+		if h == nil {
+			continue
+		}
+		if err := h.ready(l.events[i].Events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runUntil turns until done, or until limit has passed, which is errTimeLimit.
+func (l *loop) runUntil(limit time.Duration, done func() bool) error {
+	for end := time.Now().Add(limit); !done(); {
+		left := time.Until(end)
+		if left <= 0 {
+			return errTimeLimit
+		}
+		if err := l.turn(min(left+time.Millisecond, 50*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runFor turns for d.
+func (l *loop) runFor(d time.Duration) error {
+	err := l.runUntil(d, func() bool { return false })
+	if errors.Is(err, errTimeLimit) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+// Bench measures Keyhole side by side with HAProxy and nginx, and prints what it saw as a table in markdown.
+//
+//	go run ./bench                                    # about five minutes
+//	go run ./bench -quick                             # seconds; shows that it works, its figures are worth nothing
+//	go run ./bench -only short,rtt -proxies haproxy,nginx
+//
+// Each proxy is started by itself, pinned to one core, with a table of 100 server names (configs/ has what each is
+// given). This process is pinned to another core, and is both the clients and the origin. The origin speaks no TLS: it
+// answers when it has the whole ClientHello, so that no cryptography hides what the proxy costs. The proxies take turns
+// at each workload, in another order each round:
+//
+//	short    connections of a hello and an answer of 200 bytes, 32 at a time
+//	bulk     4 and 64 streams as fast as they go, down and then up
+//	rtt      100-byte round trips over 100 open connections, as many as the proxy can do
+//	idle     5,000 and then 9,000 open connections on which nothing happens
+//	latency  round trips as in rtt at half the rate that the slowest proxy had there in this round, due at random times;
+//	         latency counts from when a message was due, and what it is without a proxy is taken off
+//
+// A proxy that refuses, cuts or misses a connection has failed the workload, and gets no figure for it.
+//
+// CPU is the proxy's own, by its processes' clocks, all of them; memory is PSS, 1 KB being 1,024 bytes; 1 GB is 10^9
+// bytes. A figure is the median of the rounds, a ratio the median of the rounds' ratios.
+//
+// HAProxy and nginx are installed with apt-get when they are missing, which needs root. Linux only.
+//
+// It does not measure more cores than one, TLS, or a network: loopback has no delay and loses nothing. The load's core
+// bounds the rates that it prints, so those are for reading the rest, not for comparing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage is a wrong command line, already said on stderr.
+var errUsage = errors.New("wrong usage")
+
+// options are the command line.
+type options struct {
+	plan      plan
+	workloads []workload
+	proxies   []kind
+	keyhole   string // binary; "" builds one
+	out       string // file; "" is stdout
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	rounds := flags.Int("rounds", 0, "measure `N` times (default 3, with -quick 1)")
+	only := flags.String("only", "", "run these `workloads` of short,bulk,rtt,idle,latency (default all)")
+	proxies := flags.String("proxies", "", "measure these `proxies` of keyhole,haproxy,nginx (default all)")
+	quick := flags.Bool("quick", false, "show that everything works, in seconds")
+	keyhole := flags.String("keyhole", "", "measure this `binary` as keyhole (default: build cmd/keyhole)")
+	out := flags.String("out", "", "write the table to this `file` (default stdout)")
+	if err := flags.Parse(args); err != nil {
+		return options{}, errors.Join(errUsage, err)
+	}
+	o := options{plan: fullPlan(), keyhole: *keyhole, out: *out}
+	if *quick {
+		o.plan = quickPlan()
+	}
+	if *rounds > 0 {
+		o.plan.rounds = *rounds
+	}
+	var err error
+	if flags.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if strings.Contains(*only, "latency") && !strings.Contains(*only, "rtt") {
+		*only += ",rtt" // which gives the rate
+	}
+	if err == nil {
+		o.workloads, err = choose(workloads(), func(w workload) string { return w.name }, *only)
+	}
+	if err == nil {
+		o.proxies, err = choose(kinds(), func(k kind) string { return k.name }, *proxies)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return options{}, errors.Join(errUsage, err)
+	}
+	return o, nil
+}
+
+// run is the whole program. Progress goes to stderr, the table to stdout or the file asked for. A failed measurement
+// is an error in the end, after the table with the others.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	if err := raiseDescriptors(o.plan.capacity()); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "keyhole-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if o.proxies, err = install(ctx, o.proxies, o.keyhole, dir); err != nil {
+		return err
+	}
+	b := &bench{plan: o.plan, workloads: o.workloads, proxies: o.proxies, progress: stderr, results: make(results)}
+	if b.hellos, err = captureHellos(serverNames()); err != nil {
+		return err
+	}
+	if b.cores, err = takeCores(); err != nil {
+		return err
+	}
+	if err := b.run(ctx); err != nil {
+		return err
+	}
+	if err := write(o.out, stdout, b.document(args)); err != nil {
+		return err
+	}
+	if b.failures > 0 {
+		return fmt.Errorf("%d measurements failed", b.failures)
+	}
+	return nil
+}
+
+// write puts the document into the file, or on stdout when there is none.
+func write(file string, stdout io.Writer, document string) error {
+	if file == "" {
+		_, err := io.WriteString(stdout, document)
+		return err
+	}
+	return os.WriteFile(file, []byte(document), 0o644)
+}

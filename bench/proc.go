@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tick is the unit of times in /proc/PID/stat; USER_HZ is 100 on every Linux that Go runs on.
+const tick = 10 * time.Millisecond
+
+// A tree is a process and all that descend from it, by the root's number: nginx works in a child of the process that
+// was started.
+type tree int
+
+// cpu is the processor time that the tree has used since its start, user and system.
+//
+// It is read from each process's CPU-time clock (clock_getcpuclockid(3)): exact to the nanosecond, with every thread
+// in it, those that have ended too. The ticks in /proc/PID/stat are 10 ms; /proc/PID/schedstat counts one thread, and
+// a thread that ends takes its count along; a control group needs a hierarchy that a user may write to. Children that
+// have ended are added from their parent's stat, in ticks, since no clock is left of them.
+func (t tree) cpu() (time.Duration, error) {
+	var sum time.Duration
+	err := t.each(func(pid int, s stat) error {
+		var ts unix.Timespec
+		clock := int32(^pid<<3 | 2) // CPUCLOCK_SCHED of a process, as in the kernel's posix-timers.h
+		if err := unix.ClockGettime(clock, &ts); err != nil {
+			return fmt.Errorf("CPU clock of process %d: %w", pid, err)
+		}
+		sum += time.Duration(ts.Nano()) + s.reaped
+		return nil
+	})
+	return sum, err
+}
+
+// pss is the tree's proportional set size in bytes: a page that n processes share counts one n-th in each.
+func (t tree) pss() (int64, error) {
+	var sum int64
+	err := t.each(func(pid int, _ stat) error {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			return err
+		}
+		n, err := parsePSS(b)
+		sum += n
+		return err
+	})
+	return sum, err
+}
+
+// descriptors is the number of descriptors open in the tree.
+func (t tree) descriptors() (int, error) {
+	var sum int
+	err := t.each(func(pid int, _ stat) error {
+		d, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		sum += len(d)
+		return err
+	})
+	return sum, err
+}
+
+// each calls f for the root and its descendants.
+func (t tree) each(f func(pid int, s stat) error) error {
+	stats, err := readStats()
+	if err != nil {
+		return err
+	}
+	if _, ok := stats[int(t)]; !ok {
+		return fmt.Errorf("process %d is gone", int(t))
+	}
+	for pid, s := range stats {
+		if !descends(stats, pid, int(t)) {
+			continue
+		}
+		if err := f(pid, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// descends says whether pid is root or below it.
+func descends(stats map[int]stat, pid, root int) bool {
+	for pid != root {
+		s, ok := stats[pid]
+		if !ok {
+			return false
+		}
+		pid = s.parent
+	}
+	return true
+}
+
+// A stat is what is used of /proc/PID/stat.
+type stat struct {
+	parent int
+	reaped time.Duration // processor time of children that have ended and been waited for
+}
+
+// readStats reads the stat of every process there is.
+func readStats() (map[int]stat, error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	stats := make(map[int]stat)
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // ended meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if stats[pid], err = parseStat(b); err != nil {
+			return nil, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		}
+	}
+	return stats, nil
+}
+
+// parseStat reads a line as in proc_pid_stat(5). The command, second, may hold spaces and brackets, so fields are
+// counted from the last closing one.
+func parseStat(b []byte) (stat, error) {
+	end := bytes.LastIndexByte(b, ')')
+	if end < 0 {
+		return stat{}, errors.New("no command in brackets")
+	}
+	fields := strings.Fields(string(b[end+1:])) // from the third on
+	if len(fields) < 15 {
+		return stat{}, fmt.Errorf("%d fields after the command, want 15 or more", len(fields))
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return stat{}, fmt.Errorf("ppid: %w", err)
+	}
+	user, err := strconv.ParseInt(fields[13], 10, 64)
+	if err != nil {
+		return stat{}, fmt.Errorf("cutime: %w", err)
+	}
+	system, err := strconv.ParseInt(fields[14], 10, 64)
+	if err != nil {
+		return stat{}, fmt.Errorf("cstime: %w", err)
+	}
+	return stat{parent: parent, reaped: time.Duration(user+system) * tick}, nil
+}
+
+// parsePSS finds the line "Pss: N kB" in a smaps_rollup, proc_pid_smaps(5), and returns it in bytes.
+func parsePSS(b []byte) (int64, error) {
+	for line := range strings.Lines(string(b)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[0] != "Pss:" {
+			continue
+		}
+		kb, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("smaps_rollup: Pss: %w", err)
+		}
+		return kb << 10, nil
+	}
+	return 0, errors.New("smaps_rollup: no line Pss")
+}

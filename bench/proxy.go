@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+)
+
+// The configurations, to be read beside the table: figures are worth what these are.
+//
+//go:embed configs/*.tmpl
+var configFiles embed.FS
+
+var configs = template.Must(template.ParseFS(configFiles, "configs/*.tmpl"))
+
+// A kind is a proxy that can be measured.
+type kind struct {
+	name    string
+	binary  string
+	files   []string // configuration files, written from configs/FILE.tmpl
+	args    []string // DIR stands for the folder of files
+	version []string // arguments that make it print its version, on the first line
+}
+
+// kinds are the proxies, the measured one first and then those it is held against.
+func kinds() []kind {
+	return []kind{
+		{
+			name:    "keyhole",
+			files:   []string{"keyhole.yaml"},
+			args:    []string{"run", "--config", "DIR/keyhole.yaml"},
+			version: []string{"version"},
+		},
+		{
+			name:    "haproxy",
+			binary:  "haproxy",
+			files:   []string{"haproxy.cfg", "haproxy.map"},
+			args:    []string{"-db", "-f", "DIR/haproxy.cfg"},
+			version: []string{"-v"},
+		},
+		{
+			name:    "nginx",
+			binary:  "nginx",
+			files:   []string{"nginx.conf"},
+			args:    []string{"-e", "stderr", "-p", "DIR", "-c", "DIR/nginx.conf"},
+			version: []string{"-v"},
+		},
+	}
+}
+
+// printVersion is the first line of what the binary says of itself.
+func (k kind) printVersion() string {
+	out, err := exec.Command(k.binary, k.version...).CombinedOutput()
+	if err != nil {
+		return k.name + ", version unknown"
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+// settings are what the configurations are written from.
+type settings struct {
+	Dir, Listen, Origin, NginxModule string
+	Names                            []string
+	MaxConn, WorkerConnections       int
+}
+
+// A proxy is a running one.
+type proxy struct {
+	tree   tree
+	addr   netip.AddrPort
+	dir    string
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	exited chan struct{} // closed at its end
+}
+
+// start runs k on its core, in front of origin, and returns when it listens. A proxy that does not is stopped again,
+// and the error holds what it wrote.
+func (k kind) start(c cores, origin netip.AddrPort, capacity int) (*proxy, error) {
+	dir, err := os.MkdirTemp("", "keyhole-bench-")
+	if err != nil {
+		return nil, err
+	}
+	p := &proxy{dir: dir, exited: make(chan struct{})}
+	if p.addr, err = freeAddr(); err == nil {
+		err = k.configure(p, origin, capacity)
+	}
+	if err == nil {
+		err = c.onProxyCore(p.cmd.Start)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("start %s: %w", k.name, err)
+	}
+	p.tree = tree(p.cmd.Process.Pid)
+	go func() {
+		p.cmd.Wait()
+		close(p.exited)
+	}()
+	if err := p.awaitListen(); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("start %s: %w: %s", k.name, err, strings.TrimSpace(p.stderr.String()))
+	}
+	return p, nil
+}
+
+// configure writes the files and prepares the command. The proxy gets a process group, by which all of it can be
+// ended, and is told to end should this process be killed.
+func (k kind) configure(p *proxy, origin netip.AddrPort, capacity int) error {
+	// nginx's worker runs as another user, and looks into the folder.
+	if err := os.Chmod(p.dir, 0o755); err != nil {
+		return err
+	}
+	s := settings{
+		Dir: p.dir, Listen: p.addr.String(), Origin: origin.String(), NginxModule: nginxModule(), Names: serverNames(),
+		MaxConn: capacity, WorkerConnections: 2*capacity + 100,
+	}
+	for _, name := range k.files {
+		var b bytes.Buffer
+		if err := configs.ExecuteTemplate(&b, name+".tmpl", s); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(p.dir, name), b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	args := make([]string, len(k.args))
+	for i, a := range k.args {
+		args[i] = strings.ReplaceAll(a, "DIR", p.dir)
+	}
+	p.cmd = exec.Command(k.binary, args...)
+	p.cmd.Stderr = &p.stderr
+	p.cmd.WaitDelay = time.Second // a child that keeps stderr open must not hold Wait up
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	return nil
+}
+
+// freeAddr is an address of 127.0.0.1 that nobody listens on.
+func freeAddr() (netip.AddrPort, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort(), nil
+}
+
+// awaitListen tries to connect for ten seconds. It sends nothing, so the proxy, which waits for a hello, has not
+// worked before the first measured connection.
+func (p *proxy) awaitListen() error {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		c, err := net.Dial("tcp4", p.addr.String())
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-p.exited:
+			return fmt.Errorf("ended at once, %v", p.cmd.ProcessState)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return errors.New("does not listen after 10 s")
+}
+
+// stop asks the proxy to end, and ends its process group when three seconds have passed or its first process has
+// gone. It returns when none is left.
+func (p *proxy) stop() {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(3 * time.Second):
+	}
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.exited
+	os.RemoveAll(p.dir)
+}
+
+// explain adds to err that the proxy has ended, if it has, and what it said.
+func (p *proxy) explain(err error) error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%w; it ended, %v: %s", err, p.cmd.ProcessState, strings.TrimSpace(p.stderr.String()))
+	default:
+		return err
+	}
+}

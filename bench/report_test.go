@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func testResults() results {
+	r := make(results)
+	for round, v := range []struct{ keyhole, haproxy, nginx float64 }{{90, 100, 120}, {60, 80, 50}, {95, 100, 125}} {
+		r.set("short.cpu", "keyhole", round, 3, v.keyhole)
+		r.set("short.cpu", "haproxy", round, 3, v.haproxy)
+		r.set("short.cpu", "nginx", round, 3, v.nginx)
+	}
+	r.set("idle5000.memory", "keyhole", 1, 3, 0.704)
+	r.set("idle5000.memory", "haproxy", 1, 3, 3.52)
+	r.set("idle5000.descriptors", "keyhole", 0, 3, 2)
+	return r
+}
+
+func TestTable(t *testing.T) {
+	want := `|  | keyhole | haproxy | nginx | keyhole / haproxy | keyhole / nginx | goal |
+| --- | --: | --: | --: | --: | --: | --- |
+| CPU per short connection, µs | 90.0 | 100 | 120 | 0.90 | 0.76 | 0.95 of the better: met (0.950) |
+| memory per idle connection, 5000 open, KB | 0.70 | 3.52 | - | 0.20 | - | 0.70 KB: missed by 0.004 |
+| descriptors per idle connection, 5000 open | 2.00 | - | - | - | - | 2.00: met (2.000) |
+`
+	got := testResults().table(metrics(fullPlan()), []string{"keyhole", "haproxy", "nginx"})
+	if got != want {
+		t.Errorf("table is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTableOfPeersAlone(t *testing.T) {
+	want := `|  | haproxy | nginx |
+| --- | --: | --: |
+| CPU per short connection, µs | 100 | 120 |
+| memory per idle connection, 5000 open, KB | 3.52 | - |
+| descriptors per idle connection, 5000 open | - | - |
+`
+	if got := testResults().table(metrics(fullPlan()), peers); got != want {
+		t.Errorf("table is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	series := map[string][]float64{"keyhole": {10, 20}, "haproxy": {20, 20}, "nginx": {40, 10}, "broken": {nan, nan}, "noisy": {-5, 0}}
+	for _, tt := range []struct {
+		goal goal
+		want string
+	}{
+		{goal{nil, 15}, "met (15.000)"},
+		{goal{nil, 14.5}, "missed by 0.500"},
+		{goal{[]string{"haproxy"}, 0.75}, "met (0.750)"},
+		{goal{[]string{"haproxy"}, 0.7}, "missed by 0.050"},
+		{goal{[]string{"haproxy", "nginx"}, 1}, "missed by 0.250"},
+		{goal{[]string{"haproxy", "broken"}, 1}, "not measured"},
+		{goal{[]string{"absent"}, 1}, "not measured"},
+		{goal{[]string{"noisy"}, 1}, "no ratio, theirs is not above 0"},
+	} {
+		if got := tt.goal.verdict(series); got != tt.want {
+			t.Errorf("verdict of %+v = %q, want %q", tt.goal, got, tt.want)
+		}
+	}
+	delete(series, "keyhole")
+	if got := (goal{nil, 1}).verdict(series); got != "not measured" {
+		t.Errorf("verdict without the subject = %q, want %q", got, "not measured")
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0.00", 0.123: "0.12", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 12345.6: "12346", -3.14159: "-3.14",
+	} {
+		if got := number(v); got != want {
+			t.Errorf("number(%v) = %q, want %q", v, got, want)
+		}
+	}
+	if got := number(nan); got != "-" {
+		t.Errorf("number(NaN) = %q, want %q", got, "-")
+	}
+}
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"-only", "latency", "-proxies", "nginx,keyhole", "-quick", "-rounds", "2"}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, w := range o.workloads {
+		names = append(names, w.name)
+	}
+	for _, k := range o.proxies {
+		names = append(names, k.name)
+	}
+	if got, want := strings.Join(names, " "), "rtt latency keyhole nginx"; got != want {
+		t.Errorf("workloads and proxies are %q, want %q: latency needs rtt, and order is as in the table", got, want)
+	}
+	if o.plan.rounds != 2 {
+		t.Errorf("rounds = %d, want 2", o.plan.rounds)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"-only shrt", `unknown name "shrt", want some of short,bulk,rtt,idle,latency`},
+		{"-proxies keyhole,envoy", `unknown name "envoy", want some of keyhole,haproxy,nginx`},
+		{"short", `unexpected argument "short"`},
+		{"-rounds many", "invalid value"},
+	} {
+		var stderr bytes.Buffer
+		_, err := parse(strings.Fields(tt.args), &stderr)
+		if !errors.Is(err, errUsage) || !strings.Contains(stderr.String(), tt.want) {
+			t.Errorf("parse(%s) = %v and says %q, want errUsage and %q", tt.args, err, stderr.String(), tt.want)
+		}
+	}
+}
