@@ -30,7 +30,9 @@ connections up to timeouts.drain; a second one ends at once.`,
 
 // serve runs the edge of c until a signal or ctx ends it.
 func serve(ctx context.Context, c *config.Config, stdout, stderr io.Writer) error {
-	log := logger(c.Log, stderr)
+	patient := newPatientWriter(stderr)
+	defer patient.close()
+	log := logger(c.Log, patient)
 	// Caught before the first listener: whoever sees the edge listening may
 	// signal it.
 	asked, stop := watchSignals(ctx, log)

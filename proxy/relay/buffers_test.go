@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"io"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -118,5 +119,36 @@ func TestNoPipeIsToBeHad(t *testing.T) {
 	free()
 	if x != nil || p.open != 0 {
 		t.Errorf("get() = %v with no descriptor left, want nil", x)
+	}
+}
+
+// The pipes that bulk traffic needed are kept for the next, but not by a loop
+// that has nothing left to do.
+func TestIdleLoopHoldsNoPipe(t *testing.T) {
+	noLeaks(t)
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{o.target()}})
+	client, server := e.pair(o)
+	bulk := make([]byte, 8<<20)
+	go server.Write(bulk)
+	if _, err := io.ReadFull(client, bulk); err != nil {
+		t.Fatal(err)
+	}
+	pipes := func() (n int) {
+		for _, s := range e.engine.Stats() {
+			n += s.Pipes
+		}
+		return n
+	}
+	if pipes() == 0 {
+		t.Error("8 MiB went without a pipe, want some")
+	}
+	client.Close()
+	server.wantEnd(nil)
+	server.Close()
+	e.wantRecord(ClientClosed, PhaseRelay)
+	e.settle()
+	if n := pipes(); n != 0 {
+		t.Errorf("%d pipes are open when no connection is, want none", n)
 	}
 }

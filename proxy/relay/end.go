@@ -248,7 +248,9 @@ func (l *loop) closeSide(c *Conn, side int) {
 func (l *loop) forget(c *Conn) {
 	*c = Conn{loop: l, slot: c.slot, session: c.session, gen: c.gen, fds: c.fds, queued: c.queued}
 	l.free = append(l.free, c)
-	l.active.Add(-1)
+	if l.active.Add(-1) == 0 {
+		l.pipes.closeAll() // an idle edge holds none
+	}
 	if l.engine.active.Add(-1) == 0 && l.engine.stopping.Load() {
 		select {
 		case l.engine.idle <- struct{}{}:

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestNobodyReadsTheLog shows that a full stderr keeps nobody from ending the
+// edge: it once was deaf to signals while it waited to log.
+func TestNobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	size, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("keyhole", "run", "--config", s.file)
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	t.Cleanup(func() {
+		cmd.Process.Kill() // an error says that it has ended
+		cmd.Wait()
+	})
+	log := bufio.NewReaderSize(r, 16)
+	for line := ""; !strings.Contains(line, "listening"); {
+		if line, err = log.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(s.file, []byte(strings.Repeat("nonsense: 1\n", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for waiting := 0; waiting < size-512; {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatalf("after %v stderr has %d bytes waiting, want it full", patience, waiting)
+		}
+		if waiting, err = unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("keyhole ended with %v, want status 0", err)
+	}
+}
