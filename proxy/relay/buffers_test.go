@@ -129,9 +129,9 @@ func TestIdleLoopHoldsNoPipe(t *testing.T) {
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	bulk := make([]byte, 8<<20)
-	go server.Write(bulk)
-	if _, err := io.ReadFull(client, bulk); err != nil {
+	const bulk = 8 << 20
+	go server.Write(make([]byte, bulk))
+	if _, err := io.CopyN(io.Discard, client, bulk); err != nil {
 		t.Fatal(err)
 	}
 	pipes := func() (n int) {
