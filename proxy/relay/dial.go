@@ -20,7 +20,8 @@ func (l *loop) dial(c *Conn, t Target, unsent []byte) {
 	}
 }
 
-// connect opens a socket to t, and watches it.
+// connect opens a socket and begins to connect it to t. It fails only where
+// the kernel knows at once; a refusal comes with the first send.
 func (l *loop) connect(c *Conn, t Target) unix.Errno {
 	c.state, c.phase, c.deadline = stateDialing, PhaseDial, 0
 	if !l.addr.set(t) {
