@@ -19,13 +19,14 @@ import (
 // proxy/relay}, and config -> routes; what decides and what moves bytes know
 // nothing of each other.
 var allowed = map[string][]string{
-	"sni":         {},
-	"routes":      {},
-	"backend":     {},
-	"proxy/relay": {},
-	"config":      {"routes"},
-	"proxy":       {"routes", "backend", "sni", "proxy/relay"},
-	"cmd/keyhole": {"config", "routes", "backend", "sni", "proxy", "proxy/relay"},
+	"sni":           {},
+	"routes":        {},
+	"backend":       {},
+	"proxy/relay":   {},
+	"config/strict": {},
+	"config":        {"routes", "config/strict"},
+	"proxy":         {"routes", "backend", "sni", "proxy/relay"},
+	"cmd/keyhole":   {"config", "routes", "backend", "sni", "proxy", "proxy/relay"},
 }
 
 // programs stand beside the edge and know it only from outside.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"keyhole/config/strict"
 	"keyhole/routes"
 )
 
@@ -83,7 +84,7 @@ func parseHostPort(s string) (address, error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return address{}, fmt.Errorf("port %s is not a number up to 65535", quote(port))
+		return address{}, fmt.Errorf("port %s is not a number up to 65535", strict.Quote(port))
 	}
 	a, err := parseHost(host)
 	a.port = uint16(n)
@@ -92,7 +93,7 @@ func parseHostPort(s string) (address, error) {
 
 func splitHostPort(s string) (host, port string, err error) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok {
-		return "", "", fmt.Errorf("an address has no scheme, leave out %s", quote(scheme+"://"))
+		return "", "", fmt.Errorf("an address has no scheme, leave out %s", strict.Quote(scheme+"://"))
 	}
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		return splitBracketed(inner)
@@ -134,11 +135,11 @@ func parseHost(host string) (address, error) {
 		return address{ip: ip.Unmap()}, nil
 	}
 	if strings.Trim(host, "0123456789.") == "" {
-		return address{}, fmt.Errorf("%s is not an IP address", quote(host))
+		return address{}, fmt.Errorf("%s is not an IP address", strict.Quote(host))
 	}
 	name, err := routes.Normalize(nil, []byte(host))
 	if err != nil {
-		return address{}, fmt.Errorf("host %s: %w", quote(host), err)
+		return address{}, fmt.Errorf("host %s: %w", strict.Quote(host), err)
 	}
 	if strings.HasSuffix(host, ".") { // keeps a resolver from trying its search domains
 		name = append(name, '.')

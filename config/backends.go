@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"keyhole/config/strict"
 )
 
 const (
@@ -13,18 +15,18 @@ const (
 	defaultRetries = 2
 )
 
-var backendSchema = schema{
-	what:     "a backend",
-	want:     "a mapping such as {servers: [10.0.0.5:443]}",
-	keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections"},
-	required: []string{"servers"},
+var backendSchema = strict.Schema{
+	What:     "a backend",
+	Want:     "a mapping such as {servers: [10.0.0.5:443]}",
+	Keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections"},
+	Required: []string{"servers"},
 }
 
 // namedBackends reads the mapping of names to backends. A backend with a
 // problem keeps its name, or each route to it would be a problem too.
 func (d *decoder) namedBackends(n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
-		d.wrongType(n, "`backends`", "a mapping of names to backends")
+		d.WrongType(n, "`backends`", "a mapping of names to backends")
 		return
 	}
 	lines := make(map[string]int, len(n.Content)/2)
@@ -34,7 +36,7 @@ func (d *decoder) namedBackends(n *yaml.Node) {
 			continue
 		}
 		if line, ok := lines[k.Value]; ok {
-			d.fail(k, "duplicate backend %s, first on line %d", quote(k.Value), line)
+			d.Fail(k, "duplicate backend %s, first on line %d", strict.Quote(k.Value), line)
 			continue
 		}
 		lines[k.Value] = k.Line
@@ -56,11 +58,11 @@ func (d *decoder) backendName(k *yaml.Node) bool {
 	_, err := netip.ParseAddr(name)
 	switch {
 	case k.Kind != yaml.ScalarNode || name == "":
-		d.fail(k, "a backend's name must be a word, got %s", describe(k))
+		d.Fail(k, "a backend's name must be a word, got %s", strict.Describe(k))
 	case err == nil || strings.Contains(name, ":"):
-		d.fail(k, "backend name %s looks like an address, give the backend a name and list the address in `servers`", quote(name))
+		d.Fail(k, "backend name %s looks like an address, give the backend a name and list the address in `servers`", strict.Quote(name))
 	case strings.Trim(name, nameLetters) != "":
-		d.fail(k, "backend name %s may hold only letters, digits, dots, underscores and hyphens", quote(name))
+		d.Fail(k, "backend name %s may hold only letters, digits, dots, underscores and hyphens", strict.Quote(name))
 	default:
 		return true
 	}
@@ -69,24 +71,24 @@ func (d *decoder) backendName(k *yaml.Node) bool {
 
 func (d *decoder) backend(name, n *yaml.Node) Backend {
 	b := Backend{Name: name.Value, Balance: defaultBalance, Retries: defaultRetries}
-	for k, v := range d.fields(n, &backendSchema) {
+	for k, v := range d.Fields(n, &backendSchema) {
 		switch k.Value {
 		case "servers":
 			b.Servers = d.servers(name, v)
 		case "balance":
-			if s, ok := d.choice(v, k.Value, "round_robin", "least_connections", "random_two", "client_hash"); ok {
+			if s, ok := d.Choice(v, k.Value, "round_robin", "least_connections", "random_two", "client_hash"); ok {
 				b.Balance = s
 			}
 		case "proxy_protocol":
-			if s, ok := d.choice(v, k.Value, "off", "v1", "v2"); ok && s != "off" {
+			if s, ok := d.Choice(v, k.Value, "off", "v1", "v2"); ok && s != "off" {
 				d.unsupported(v, "proxy_protocol: "+s)
 			}
 		case "retries":
-			if i, ok := d.integer(v, k.Value, 0, 10); ok {
+			if i, ok := d.Integer(v, k.Value, 0, 10); ok {
 				b.Retries = i
 			}
 		case "max_connections":
-			if i, ok := d.integer(v, k.Value, 0, maxConnections); ok {
+			if i, ok := d.Integer(v, k.Value, 0, maxConnections); ok {
 				b.MaxConnections = i
 			}
 		default: // http_port, health, eject
@@ -99,14 +101,14 @@ func (d *decoder) backend(name, n *yaml.Node) Backend {
 func (d *decoder) servers(name, n *yaml.Node) []Server {
 	var servers []Server
 	lines := map[string]int{}
-	elements := d.list(n, "servers")
+	elements := d.List(n, "servers")
 	for _, e := range elements {
 		s, at := d.server(e)
 		if at == nil {
 			continue
 		}
 		if line, ok := lines[s.Address]; ok {
-			d.fail(at, "duplicate server %s, first on line %d", quote(s.Address), line)
+			d.Fail(at, "duplicate server %s, first on line %d", strict.Quote(s.Address), line)
 			continue
 		}
 		lines[s.Address] = at.Line
@@ -114,16 +116,16 @@ func (d *decoder) servers(name, n *yaml.Node) []Server {
 	}
 	main := func(s Server) bool { return !s.Backup }
 	if len(servers) > 0 && len(servers) == len(elements) && !slices.ContainsFunc(servers, main) {
-		d.fail(n, "backend %s has only backup servers, at least one must not be", quote(name.Value))
+		d.Fail(n, "backend %s has only backup servers, at least one must not be", strict.Quote(name.Value))
 	}
 	return servers
 }
 
-var serverSchema = schema{
-	what:     "a server",
-	want:     "an address or a mapping such as {address: 10.0.0.5:443}",
-	keys:     []string{"address", "weight", "backup"},
-	required: []string{"address"},
+var serverSchema = strict.Schema{
+	What:     "a server",
+	Want:     "an address or a mapping such as {address: 10.0.0.5:443}",
+	Keys:     []string{"address", "weight", "backup"},
+	Required: []string{"address"},
 }
 
 // server reads an address, or a mapping with one. It returns the node of the
@@ -133,23 +135,23 @@ func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
 		return s, d.serverAddress(n, &s)
 	}
-	for k, v := range d.fields(n, &serverSchema) {
+	for k, v := range d.Fields(n, &serverSchema) {
 		switch k.Value {
 		case "address":
 			at = d.serverAddress(v, &s)
 		case "weight":
-			if i, ok := d.integer(v, k.Value, 1, 256); ok {
+			if i, ok := d.Integer(v, k.Value, 1, 256); ok {
 				s.Weight = i
 			}
 		case "backup":
-			s.Backup = d.boolean(v, k.Value)
+			s.Backup = d.Boolean(v, k.Value)
 		}
 	}
 	return s, at
 }
 
 func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
-	text, ok := d.text(n, "address")
+	text, ok := d.Text(n, "address")
 	if !ok {
 		return nil
 	}
@@ -164,11 +166,11 @@ func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
 func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 	a, err := parseServer(text)
 	if err != nil {
-		d.fail(n, "%s %s: %v", what, quote(text), err)
+		d.Fail(n, "%s %s: %v", what, strict.Quote(text), err)
 		return "", false
 	}
 	if l, ok := d.loop(a); ok {
-		d.fail(n, "%s %s: would connect the edge to itself, it listens on %s", what, quote(text), quote(l.String()))
+		d.Fail(n, "%s %s: would connect the edge to itself, it listens on %s", what, strict.Quote(text), strict.Quote(l.String()))
 		return "", false
 	}
 	return a.String(), true

@@ -26,6 +26,9 @@ import (
 	"os"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
+	"keyhole/config/strict"
 	"keyhole/routes"
 )
 
@@ -101,19 +104,37 @@ func Load(file string) (*Config, error) {
 // The error is Problems, sorted by line.
 func Parse(file string, data []byte) (*Config, error) {
 	d := newDecoder(file)
-	if root := d.syntax(data); root != nil {
-		d.vet(root)
+	if root := d.Root(data); root != nil {
 		d.document(root)
 	}
-	if len(d.problems) > 0 {
-		return nil, d.problems.sorted()
+	if p := d.Problems(); len(p) > 0 {
+		return nil, p
 	}
 	return d.config, nil
 }
 
+// Problems is everything wrong in a configuration file, sorted by position.
+type Problems = strict.Problems
+
+// A decoder reads one file.
+type decoder struct {
+	strict.Decoder
+	config      *Config
+	listeners   []listener
+	backends    map[string]int // name or inline address -> index in config.Backends
+	names       []string       // of the backends in the file, for suggestions
+	comparisons int            // spent on suggestions for backend names
+}
+
+// unsupported refuses a key, or a value, that the design has and the edge has
+// not yet.
+func (d *decoder) unsupported(at *yaml.Node, what string) {
+	d.Fail(at, "%s: not supported yet", strict.Key(what))
+}
+
 func newDecoder(file string) *decoder {
 	return &decoder{
-		file: file,
+		Decoder: strict.Decoder{File: file, Wanted: "at least `listen` and `routes`"},
 		config: &Config{
 			File: file,
 			Timeouts: Timeouts{

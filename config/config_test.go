@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/config/strict"
 	"keyhole/routes"
 )
 
@@ -245,7 +246,7 @@ func TestLoad(t *testing.T) {
 func complete(c *Config) error {
 	t := c.Timeouts
 	for _, d := range []time.Duration{t.Hello, t.Connect, t.Idle, t.HalfClose, t.Drain} {
-		if d <= 0 || d > maxDuration {
+		if d <= 0 || d > strict.MaxDuration {
 			return fmt.Errorf("Timeouts = %+v, want all above 0 and bounded", t)
 		}
 	}

@@ -4,13 +4,15 @@ import (
 	"net/netip"
 
 	"gopkg.in/yaml.v3"
+
+	"keyhole/config/strict"
 )
 
-var listenSchema = schema{
-	what:     "a listener",
-	want:     "a mapping such as {address: \":443\"}",
-	keys:     []string{"address", "protocol", "proxy_protocol_from"},
-	required: []string{"address"},
+var listenSchema = strict.Schema{
+	What:     "a listener",
+	Want:     "a mapping such as {address: \":443\"}",
+	Keys:     []string{"address", "protocol", "proxy_protocol_from"},
+	Required: []string{"address"},
 }
 
 // listener is what the checks need to know of a listen address.
@@ -20,13 +22,13 @@ type listener struct {
 }
 
 func (d *decoder) listen(n *yaml.Node) {
-	for _, e := range d.list(n, "listen") {
-		for k, v := range d.fields(e, &listenSchema) {
+	for _, e := range d.List(n, "listen") {
+		for k, v := range d.Fields(e, &listenSchema) {
 			switch k.Value {
 			case "address":
 				d.listenAddress(v)
 			case "protocol":
-				if s, _ := d.choice(v, "protocol", "tls", "http"); s == "http" {
+				if s, _ := d.Choice(v, "protocol", "tls", "http"); s == "http" {
 					d.unsupported(v, "protocol: http")
 				}
 			case "proxy_protocol_from":
@@ -37,18 +39,18 @@ func (d *decoder) listen(n *yaml.Node) {
 }
 
 func (d *decoder) listenAddress(n *yaml.Node) {
-	s, ok := d.text(n, "address")
+	s, ok := d.Text(n, "address")
 	if !ok {
 		return
 	}
 	a, err := parseListener(s)
 	if err != nil {
-		d.fail(n, "address %s: %v", quote(s), err)
+		d.Fail(n, "address %s: %v", strict.Quote(s), err)
 		return
 	}
 	for _, l := range d.listeners {
 		if l.same(a) {
-			d.fail(n, "address %s is already listened on, by %s on line %d", quote(s), quote(l.String()), l.line)
+			d.Fail(n, "address %s is already listened on, by %s on line %d", strict.Quote(s), strict.Quote(l.String()), l.line)
 			return
 		}
 	}

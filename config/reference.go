@@ -5,13 +5,15 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"keyhole/config/strict"
 )
 
 // backendRef reads the backend of a route: a name, or an address, which
 // becomes a backend of its own, shared by all routes that name it. It returns
 // an index in config.Backends, -1 with a problem reported.
 func (d *decoder) backendRef(n *yaml.Node) int {
-	s, ok := d.text(n, "backend")
+	s, ok := d.Text(n, "backend")
 	if !ok {
 		return -1
 	}
@@ -48,14 +50,14 @@ func (d *decoder) unknownBackend(n *yaml.Node, name string) {
 	d.comparisons += len(d.names)
 	near := ""
 	if d.comparisons <= maxComparisons {
-		near = nearest(name, d.names)
+		near = strict.Nearest(name, d.names)
 	}
 	switch {
 	case near != "":
-		d.fail(n, "unknown backend %s, did you mean %s?", quote(name), quote(near))
+		d.Fail(n, "unknown backend %s, did you mean %s?", strict.Quote(name), strict.Quote(near))
 	case strings.Contains(name, "."):
-		d.fail(n, "unknown backend %s; if it is an address, add its port: %s", quote(name), quote(name+":443"))
+		d.Fail(n, "unknown backend %s; if it is an address, add its port: %s", strict.Quote(name), strict.Quote(name+":443"))
 	default:
-		d.fail(n, "unknown backend %s", quote(name))
+		d.Fail(n, "unknown backend %s", strict.Quote(name))
 	}
 }

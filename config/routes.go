@@ -7,27 +7,28 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"keyhole/config/strict"
 	"keyhole/routes"
 )
 
 var (
-	routeSchema = schema{
-		what:     "a route",
-		want:     "a mapping such as {sni: shop.example.com, backend: shop}",
-		keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "reject"},
-		required: []string{"sni", "backend"},
+	routeSchema = strict.Schema{
+		What:     "a route",
+		Want:     "a mapping such as {sni: shop.example.com, backend: shop}",
+		Keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "reject"},
+		Required: []string{"sni", "backend"},
 	}
-	defaultSchema = schema{what: "`default`", want: "a mapping such as {reject: alert}", keys: []string{"reject", "backend"}}
+	defaultSchema = strict.Schema{What: "`default`", Want: "a mapping such as {reject: alert}", Keys: []string{"reject", "backend"}}
 )
 
 // routes reads the list of routes and builds the table.
 func (d *decoder) routes(n *yaml.Node) {
 	if n.Kind != yaml.SequenceNode {
-		d.wrongType(n, "`routes`", "a list")
+		d.WrongType(n, "`routes`", "a list")
 		return
 	}
 	if len(n.Content) == 0 && d.config.Default.Backend < 0 {
-		d.fail(n, "`routes` is an empty list and `default` has no backend, no connection could be forwarded")
+		d.Fail(n, "`routes` is an empty list and `default` has no backend, no connection could be forwarded")
 		return
 	}
 	d.config.Routes = make([]routes.Route, 0, len(n.Content))
@@ -44,14 +45,14 @@ func (d *decoder) routes(n *yaml.Node) {
 	case errors.As(err, &conflicts):
 		d.conflicts(conflicts, nodes)
 	case err != nil:
-		d.fail(n, "routes: %v", err)
+		d.Fail(n, "routes: %v", err)
 	}
 	d.config.Table = table
 }
 
 func (d *decoder) route(n *yaml.Node) routes.Route {
 	r := routes.Route{Line: n.Line}
-	for k, v := range d.fields(n, &routeSchema) {
+	for k, v := range d.Fields(n, &routeSchema) {
 		switch k.Value {
 		case "sni":
 			r.SNI = d.patterns(v)
@@ -62,7 +63,7 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 		case "allow":
 			r.Allow = d.prefixes(v)
 		case "idle_timeout":
-			d.duration(v, k.Value, &r.IdleTimeout)
+			d.Duration(v, k.Value, &r.IdleTimeout)
 		case "reject":
 			r.Reject = d.reject(v)
 		}
@@ -73,13 +74,13 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 // patterns reads the names of a route, in their normal form.
 func (d *decoder) patterns(n *yaml.Node) []string {
 	var out set
-	for e, s := range d.texts(n, "sni") {
+	for e, s := range d.Texts(n, "sni") {
 		p, err := routes.ParsePattern(s)
 		switch {
 		case err != nil:
-			d.fail(e, "sni: %v", err)
+			d.Fail(e, "sni: %v", err)
 		case !out.add(p):
-			d.fail(e, "duplicate name %s in one route", quote(p))
+			d.Fail(e, "duplicate name %s in one route", strict.Quote(p))
 		}
 	}
 	return out.list
@@ -87,12 +88,12 @@ func (d *decoder) patterns(n *yaml.Node) []string {
 
 func (d *decoder) protocols(n *yaml.Node) []string {
 	var out set
-	for e, s := range d.texts(n, "alpn") {
+	for e, s := range d.Texts(n, "alpn") {
 		switch {
 		case len(s) > 255: // RFC 7301 section 3.1
-			d.fail(e, "alpn %s: a protocol is at most 255 bytes long, this one is %d", quote(s), len(s))
+			d.Fail(e, "alpn %s: a protocol is at most 255 bytes long, this one is %d", strict.Quote(s), len(s))
 		case !out.add(s):
-			d.fail(e, "duplicate protocol %s in one route", quote(s))
+			d.Fail(e, "duplicate protocol %s in one route", strict.Quote(s))
 		}
 	}
 	return out.list
@@ -100,13 +101,13 @@ func (d *decoder) protocols(n *yaml.Node) []string {
 
 func (d *decoder) prefixes(n *yaml.Node) []netip.Prefix {
 	var out []netip.Prefix
-	for e, s := range d.texts(n, "allow") {
+	for e, s := range d.Texts(n, "allow") {
 		p, ok := parsePrefix(s)
 		switch {
 		case !ok:
-			d.fail(e, "allow %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", quote(s))
+			d.Fail(e, "allow %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", strict.Quote(s))
 		case p != p.Masked():
-			d.fail(e, "allow %s: has bits set beyond its length, did you mean %s?", quote(s), quote(p.Masked().String()))
+			d.Fail(e, "allow %s: has bits set beyond its length, did you mean %s?", strict.Quote(s), strict.Quote(p.Masked().String()))
 		default:
 			out = append(out, p)
 		}
@@ -130,13 +131,13 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 }
 
 func (d *decoder) reject(n *yaml.Node) routes.Reject {
-	s, ok := d.choice(n, "reject", "alert", "close", "reset", "silence")
+	s, ok := d.Choice(n, "reject", "alert", "close", "reset", "silence")
 	if !ok {
 		return routes.RejectInherit
 	}
 	r, err := routes.ParseReject(s)
 	if err != nil {
-		d.fail(n, "reject %s: %v", quote(s), err)
+		d.Fail(n, "reject %s: %v", strict.Quote(s), err)
 	}
 	return r
 }
@@ -147,9 +148,9 @@ func (d *decoder) defaultRoute(n *yaml.Node) {
 	def := &d.config.Default
 	def.Line = n.Line
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		d.fail(n, "`default` is an empty mapping, want `reject` or `backend`")
+		d.Fail(n, "`default` is an empty mapping, want `reject` or `backend`")
 	}
-	for k, v := range d.fields(n, &defaultSchema) {
+	for k, v := range d.Fields(n, &defaultSchema) {
 		switch k.Value {
 		case "reject":
 			if r := d.reject(v); r != routes.RejectInherit {
@@ -171,11 +172,11 @@ func (d *decoder) conflicts(conflicts routes.Conflicts, nodes []*yaml.Node) {
 		return positions[route][pattern]
 	}
 	for _, c := range conflicts {
-		what := quote(c.Pattern)
+		what := strict.Quote(c.Pattern)
 		if c.ALPN != "" {
-			what += " with alpn " + quote(c.ALPN)
+			what += " with alpn " + strict.Quote(c.ALPN)
 		}
-		d.fail(at(c.Second, c.Pattern), "%s is already routed on line %d", what, at(c.First, c.Pattern).Line)
+		d.Fail(at(c.Second, c.Pattern), "%s is already routed on line %d", what, at(c.First, c.Pattern).Line)
 	}
 }
 

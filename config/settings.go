@@ -6,20 +6,22 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"keyhole/config/strict"
 )
 
-var rootSchema = schema{
-	what:     "the configuration",
-	want:     "a mapping with `listen` and `routes`",
-	keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default"},
-	required: []string{"listen", "routes"},
+var rootSchema = strict.Schema{
+	What:     "the configuration",
+	Want:     "a mapping with `listen` and `routes`",
+	Keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default"},
+	Required: []string{"listen", "routes"},
 }
 
-// document reads the whole file in the order of what depends on what: servers
+// document reads the whole file in the order of what depends on What: servers
 // are checked against listeners, routes name backends.
 func (d *decoder) document(root *yaml.Node) {
 	sections := map[string]*yaml.Node{}
-	for k, v := range d.fields(root, &rootSchema) {
+	for k, v := range d.Fields(root, &rootSchema) {
 		if k.Value == "admin" {
 			d.unsupported(k, k.Value)
 		}
@@ -39,26 +41,26 @@ func (d *decoder) document(root *yaml.Node) {
 	read("routes", d.routes)
 }
 
-var timeoutsSchema = schema{
-	what: "`timeouts`",
-	want: "a mapping such as {hello: 5s}",
-	keys: []string{"hello", "connect", "idle", "half_close", "drain"},
+var timeoutsSchema = strict.Schema{
+	What: "`timeouts`",
+	Want: "a mapping such as {hello: 5s}",
+	Keys: []string{"hello", "connect", "idle", "half_close", "drain"},
 }
 
 func (d *decoder) timeouts(n *yaml.Node) {
 	t := &d.config.Timeouts
-	for k, v := range d.fields(n, &timeoutsSchema) {
+	for k, v := range d.Fields(n, &timeoutsSchema) {
 		switch k.Value {
 		case "hello":
-			d.duration(v, k.Value, &t.Hello)
+			d.Duration(v, k.Value, &t.Hello)
 		case "connect":
-			d.duration(v, k.Value, &t.Connect)
+			d.Duration(v, k.Value, &t.Connect)
 		case "idle":
-			d.duration(v, k.Value, &t.Idle)
+			d.Duration(v, k.Value, &t.Idle)
 		case "half_close":
-			d.duration(v, k.Value, &t.HalfClose)
+			d.Duration(v, k.Value, &t.HalfClose)
 		case "drain":
-			d.duration(v, k.Value, &t.Drain)
+			d.Duration(v, k.Value, &t.Drain)
 		}
 	}
 }
@@ -69,23 +71,23 @@ const (
 	maxHelloBytes  = 1 << 20    // one connection may hold this much before it is known to be TLS
 )
 
-var limitsSchema = schema{
-	what: "`limits`",
-	want: "a mapping such as {hello_bytes: 65536}",
-	keys: []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes"},
+var limitsSchema = strict.Schema{
+	What: "`limits`",
+	Want: "a mapping such as {hello_bytes: 65536}",
+	Keys: []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes"},
 }
 
 func (d *decoder) limits(n *yaml.Node) {
-	for k, v := range d.fields(n, &limitsSchema) {
+	for k, v := range d.Fields(n, &limitsSchema) {
 		switch k.Value {
 		case "connections":
 			d.connections(v)
 		case "hello_bytes":
-			if i, ok := d.integer(v, k.Value, minHelloBytes, maxHelloBytes); ok {
+			if i, ok := d.Integer(v, k.Value, minHelloBytes, maxHelloBytes); ok {
 				d.config.Limits.HelloBytes = i
 			}
 		default: // connections_per_ip and rate_per_ip, where 0 is no limit
-			if _, ok := number(v, 0, 0); !ok {
+			if _, ok := strict.Number(v, 0, 0); !ok {
 				d.unsupported(v, k.Value)
 			}
 		}
@@ -94,29 +96,29 @@ func (d *decoder) limits(n *yaml.Node) {
 
 // connections reads `auto` or a number.
 func (d *decoder) connections(n *yaml.Node) {
-	i, ok := number(n, 1, maxConnections)
+	i, ok := strict.Number(n, 1, maxConnections)
 	if !ok && (n.Kind != yaml.ScalarNode || n.Value != "auto") {
-		d.wrongType(n, "`connections`", fmt.Sprintf("auto or a whole number from 1 to %d", maxConnections))
+		d.WrongType(n, "`connections`", fmt.Sprintf("auto or a whole number from 1 to %d", maxConnections))
 	}
 	d.config.Limits.Connections = i
 }
 
 var (
-	logSchema = schema{what: "`log`", want: "a mapping such as {level: info}", keys: []string{"level", "format", "access"}}
+	logSchema = strict.Schema{What: "`log`", Want: "a mapping such as {level: info}", Keys: []string{"level", "format", "access"}}
 	logLevels = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
 )
 
 func (d *decoder) log(n *yaml.Node) {
-	for k, v := range d.fields(n, &logSchema) {
+	for k, v := range d.Fields(n, &logSchema) {
 		switch k.Value {
 		case "level":
-			if s, ok := d.choice(v, k.Value, "debug", "info", "warn", "error"); ok {
+			if s, ok := d.Choice(v, k.Value, "debug", "info", "warn", "error"); ok {
 				d.config.Log.Level = logLevels[s]
 			}
 		case "format":
-			if s, ok := d.choice(v, k.Value, "text", "json"); ok {
+			if s, ok := d.Choice(v, k.Value, "text", "json"); ok {
 				d.config.Log.Format = s
 			}
 		case "access":
@@ -128,18 +130,18 @@ func (d *decoder) log(n *yaml.Node) {
 // access reads where the access log goes. A bare word that is none of the
 // three is a slip, not a file: "stdot" would otherwise be created.
 func (d *decoder) access(n *yaml.Node) {
-	s, ok := d.text(n, "access")
+	s, ok := d.Text(n, "access")
 	switch {
 	case !ok:
 		return
 	case strings.HasSuffix(s, "/"):
-		d.fail(n, "`access` must name a file, %s is a directory", quote(s))
+		d.Fail(n, "`access` must name a file, %s is a directory", strict.Quote(s))
 		return
 	case strings.ContainsRune(s, 0):
-		d.fail(n, "`access` must name a file, %s holds a zero byte", quote(s))
+		d.Fail(n, "`access` must name a file, %s holds a zero byte", strict.Quote(s))
 		return
 	case !strings.ContainsAny(s, "/."):
-		if s, ok = d.choice(n, "access", "stdout", "stderr", "off", "./FILE"); !ok {
+		if s, ok = d.Choice(n, "access", "stdout", "stderr", "off", "./FILE"); !ok {
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"strings"
@@ -24,12 +24,12 @@ func suggestDuration(s string) string {
 	if u, ok := units[unit]; ok {
 		meant = number + u
 	} else if unit == "d" || unit == "day" || unit == "days" {
-		if v, err := time.ParseDuration(number + "h"); err == nil && v > 0 && v < maxDuration {
+		if v, err := time.ParseDuration(number + "h"); err == nil && v > 0 && v < MaxDuration {
 			meant = strings.TrimSuffix((24 * v).String(), "0m0s")
 		}
 	}
-	if v, err := time.ParseDuration(meant); err != nil || v <= 0 || v > maxDuration {
+	if v, err := time.ParseDuration(meant); err != nil || v <= 0 || v > MaxDuration {
 		return ", write a number and a unit such as 5s, 10m or 1h"
 	}
-	return ", did you mean " + quote(meant) + "?"
+	return ", did you mean " + Quote(meant) + "?"
 }

@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"bytes"
@@ -14,9 +14,18 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// syntax turns the text into the root node of its only document. It returns
-// nil, with a problem reported, when there is none.
-func (d *decoder) syntax(data []byte) *yaml.Node {
+// Root turns the text into the root node of its only document, without the
+// parts of YAML that are refused. It returns nil, with a problem reported,
+// when there is none.
+func (d *Decoder) Root(data []byte) *yaml.Node {
+	root := d.syntax(data)
+	if root != nil {
+		d.vet(root)
+	}
+	return root
+}
+
+func (d *Decoder) syntax(data []byte) *yaml.Node {
 	if !d.readable(data) {
 		return nil
 	}
@@ -25,7 +34,7 @@ func (d *decoder) syntax(data []byte) *yaml.Node {
 	err := dec.Decode(&doc)
 	if err == nil {
 		if err = dec.Decode(&second); err == nil {
-			d.fail(&second, "a second YAML document, want one in a file")
+			d.Fail(&second, "a second YAML document, want one in a file")
 		}
 		if errors.Is(err, io.EOF) {
 			err = nil
@@ -33,15 +42,15 @@ func (d *decoder) syntax(data []byte) *yaml.Node {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		d.failAt(1, 1, "the configuration is empty, want at least `listen` and `routes`")
+		d.FailAt(1, 1, "the configuration is empty, want %s", d.Wanted)
 		return nil
 	case err != nil:
 		d.syntaxError(data, err)
 		return nil
 	}
 	root := doc.Content[0]
-	if isNull(root) {
-		d.fail(root, "the configuration is empty, want at least `listen` and `routes`")
+	if IsNull(root) {
+		d.Fail(root, "the configuration is empty, want %s", d.Wanted)
 		return nil
 	}
 	return root
@@ -49,9 +58,9 @@ func (d *decoder) syntax(data []byte) *yaml.Node {
 
 // readable reports whether the text is UTF-8 without control characters, the
 // only text that the positions of the YAML reader are right for.
-func (d *decoder) readable(data []byte) bool {
+func (d *Decoder) readable(data []byte) bool {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		d.failAt(1, 1, "the file is UTF-16, save it as UTF-8")
+		d.FailAt(1, 1, "the file is UTF-16, save it as UTF-8")
 		return false
 	}
 	for i := 0; i < len(data); {
@@ -63,11 +72,11 @@ func (d *decoder) readable(data []byte) bool {
 		line, col := position(data, i)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			d.failAt(line, col, "byte 0x%02x is not UTF-8, save the file as UTF-8", data[i])
+			d.FailAt(line, col, "byte 0x%02x is not UTF-8, save the file as UTF-8", data[i])
 			return false
 		case r == '\ufeff' && i == 0: // some editors begin every file with it
 		case r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85 || r == '\ufeff' || r == '\ufffe' || r == '\uffff':
-			d.failAt(line, col, "character %U is not allowed in YAML", r)
+			d.FailAt(line, col, "character %U is not allowed in YAML", r)
 			return false
 		}
 		i += size
@@ -106,15 +115,15 @@ var syntaxHints = map[string]string{
 }
 
 // syntaxError reports what the YAML reader could not read.
-func (d *decoder) syntaxError(data []byte, err error) {
+func (d *Decoder) syntaxError(data []byte, err error) {
 	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
 		line, col := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
-		d.failAt(line, col, "YAML aliases are not supported, write the value out")
+		d.FailAt(line, col, "YAML aliases are not supported, write the value out")
 		return
 	}
 	m := yamlLine.FindStringSubmatch(err.Error())
 	if m == nil {
-		d.failAt(1, 1, "YAML syntax: %v", err)
+		d.FailAt(1, 1, "YAML syntax: %v", err)
 		return
 	}
 	line, message := 1, m[2]
@@ -128,10 +137,10 @@ func (d *decoder) syntaxError(data []byte, err error) {
 		line = blockError(data, err, line)
 	}
 	if tab := tabIndent(data, line); tab > 0 {
-		d.failAt(line, tab, "a tab in the indentation, YAML wants spaces")
+		d.FailAt(line, tab, "a tab in the indentation, YAML wants spaces")
 		return
 	}
-	d.failAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
+	d.FailAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
 }
 
 // blockError finds the line of an error inside a block. The YAML reader says
@@ -173,16 +182,16 @@ func lineText(data []byte, line int) string {
 // vet refuses the parts of YAML that would put a value elsewhere than where it
 // is used, or change its type: a problem could not be shown at its place, and
 // aliases of aliases can make a short file endless.
-func (d *decoder) vet(n *yaml.Node) {
+func (d *Decoder) vet(n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.AliasNode:
-		d.fail(n, "YAML aliases are not supported, write the value out")
+		d.Fail(n, "YAML aliases are not supported, write the value out")
 	case n.Tag == "!!merge":
-		d.fail(n, "YAML merge keys are not supported, write the keys out")
+		d.Fail(n, "YAML merge keys are not supported, write the keys out")
 	case n.Anchor != "":
-		d.fail(n, "YAML anchors are not supported, write the value out where it is used")
+		d.Fail(n, "YAML anchors are not supported, write the value out where it is used")
 	case n.Style&yaml.TaggedStyle != 0:
-		d.fail(n, "YAML tags are not supported, leave out %s", quote(n.Tag))
+		d.Fail(n, "YAML tags are not supported, leave out %s", Quote(n.Tag))
 		n.Style &^= yaml.TaggedStyle
 	}
 	for _, c := range n.Content {

@@ -1,4 +1,4 @@
-package config
+package strict
 
 import "strings"
 
@@ -6,11 +6,11 @@ import "strings"
 // name of the schema comes near, and the cost grows with the square.
 const maxWord = 64
 
-// nearest returns the candidate that word was probably meant to be: one within
+// Nearest returns the candidate that word was probably meant to be: one within
 // a slip for each three letters, or one that begins with it or that it begins
 // with, which counts as a slip and a half. Case is no slip. It returns "" when
 // none is near.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	if len(word) < 3 || len(word) > maxWord {
 		return ""
 	}
@@ -65,7 +65,7 @@ func abs(n int) int { return max(n, -n) }
 // didYouMean ends a message about a word that is not among the candidates:
 // with the nearest one, or with all of them when none is near.
 func didYouMean(word string, candidates []string, show func(string) string) string {
-	if s := nearest(word, candidates); s != "" {
+	if s := Nearest(word, candidates); s != "" {
 		return ", did you mean " + show(s) + "?"
 	}
 	shown := make([]string, len(candidates))

@@ -1,10 +1,8 @@
-package config
+package strict
 
 import (
 	"strings"
 	"testing"
-
-	"gopkg.in/yaml.v3"
 )
 
 func TestDistance(t *testing.T) {
@@ -44,8 +42,8 @@ func TestNearest(t *testing.T) {
 		strings.Repeat("s", maxWord+1):           "",
 		"servers" + strings.Repeat("s", maxWord): "",
 	} {
-		if got := nearest(word, words); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := Nearest(word, words); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
 	}
 }
@@ -71,28 +69,6 @@ func TestSuggestDuration(t *testing.T) {
 	} {
 		if got := suggestDuration(s); got != want {
 			t.Errorf("suggestDuration(%q) = %q, want %q", s, got, want)
-		}
-	}
-}
-
-// Ten thousand routes that name missing backends do not take minutes.
-func TestSuggestionsAreBounded(t *testing.T) {
-	d := newDecoder("k.yaml")
-	d.names = make([]string, 1<<18)
-	for i := range d.names {
-		d.names[i] = "b"
-	}
-	d.names[0] = "shop"
-	for range 5 {
-		d.unknownBackend(&yaml.Node{}, "shpo")
-	}
-	for i, p := range d.problems {
-		want := `unknown backend "shpo", did you mean "shop"?`
-		if i == 4 {
-			want = `unknown backend "shpo"`
-		}
-		if p.Message != want {
-			t.Errorf("problem %d = %q, want %q", i, p.Message, want)
 		}
 	}
 }

@@ -1,4 +1,18 @@
-package config
+// Package strict reads YAML of which every mistake is to be reported at its
+// place: unknown and duplicate keys, values of the wrong type or out of range,
+// and the parts of YAML that put a value elsewhere than where it is used.
+//
+//	d := &strict.Decoder{File: "keyhole.yaml", Wanted: "at least `listen`"}
+//	if root := d.Root(data); root != nil {
+//		for k, v := range d.Fields(root, &strict.Schema{What: "the configuration", Keys: []string{"listen"}}) {
+//			address, ok := d.Text(v, k.Value)
+//			...
+//		}
+//	}
+//	return d.Problems() // keyhole.yaml:12:5: unknown key `lisen`, did you mean `listen`?
+//
+// It knows nothing of what the keys mean.
+package strict
 
 import (
 	"cmp"
@@ -42,9 +56,9 @@ func (ps Problems) sorted() Problems {
 	return slices.Compact(ps)
 }
 
-// quote quotes text from the file for a message, cut so that a value that
+// Quote quotes text from the file for a message, cut so that a value that
 // somebody pasted whole does not fill the terminal.
-func quote(s string) string {
+func Quote(s string) string {
 	const limit = 80
 	if r := []rune(s[:min(len(s), 4*limit+4)]); len(r) > limit {
 		return fmt.Sprintf("%q...", string(r[:limit]))
@@ -52,9 +66,9 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// key sets off a key of the file in a message.
-func key(s string) string {
-	if q := quote(s); q != `"`+s+`"` {
+// Key sets off a key of the file in a message.
+func Key(s string) string {
+	if q := Quote(s); q != `"`+s+`"` {
 		return q
 	}
 	return "`" + s + "`"

@@ -1,0 +1,237 @@
+package strict
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// A Decoder walks the nodes of one file. A method that reads a value reports
+// what is wrong with it and returns false; the caller goes on with the rest,
+// so that one run finds every problem.
+type Decoder struct {
+	File     string // its name in problems
+	Wanted   string // what an empty file lacks: "at least `listen` and `routes`"
+	problems Problems
+}
+
+// Problems is what was found until now, sorted by position; nil if nothing.
+func (d *Decoder) Problems() Problems { return d.problems.sorted() }
+
+// Fail reports a problem at a node.
+func (d *Decoder) Fail(n *yaml.Node, format string, args ...any) {
+	d.FailAt(n.Line, n.Column, format, args...)
+}
+
+// FailAt reports a problem at a line and a column, both from 1.
+func (d *Decoder) FailAt(line, col int, format string, args ...any) {
+	d.problems = append(d.problems, Problem{d.File, line, col, fmt.Sprintf(format, args...)})
+}
+
+// WrongType reports a value that is not what it must be. An alias is silent:
+// vet has refused it already.
+func (d *Decoder) WrongType(n *yaml.Node, subject, want string) {
+	if n.Kind != yaml.AliasNode {
+		d.Fail(n, "%s must be %s, got %s", subject, want, Describe(n))
+	}
+}
+
+// Describe says what a value is, for a message.
+func Describe(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case IsNull(n):
+		return "nothing"
+	case n.Style != 0:
+		return "the quoted text " + Quote(n.Value)
+	}
+	return Quote(n.Value)
+}
+
+// IsNull reports whether a value is left out, or written as null.
+func IsNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Style == 0 && n.Tag == "!!null" }
+
+// A Schema names the keys of one kind of mapping.
+type Schema struct {
+	What     string // "a route", for messages
+	Want     string // "a mapping such as {...}"
+	Keys     []string
+	Required []string
+}
+
+// maxKeys is more keys than any schema has.
+const maxKeys = 16
+
+// Fields yields the key and the value of each known key of a mapping once. It
+// reports unknown, duplicate and missing keys itself.
+func (d *Decoder) Fields(n *yaml.Node, s *Schema) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(k, v *yaml.Node) bool) {
+		if n.Kind != yaml.MappingNode {
+			d.WrongType(n, s.What, s.Want)
+			return
+		}
+		var lines [maxKeys]int // of each key of the schema; an array, since a route may not cost a map
+		for i := 0; i < len(n.Content); i += 2 {
+			k := n.Content[i]
+			switch at := d.knownKey(k, s); {
+			case at < 0:
+			case lines[at] > 0:
+				d.Fail(k, "duplicate key %s, first on line %d", Key(k.Value), lines[at])
+			default:
+				lines[at] = k.Line
+				if !yield(k, n.Content[i+1]) {
+					return
+				}
+			}
+		}
+		for _, name := range s.Required {
+			if lines[slices.Index(s.Keys, name)] == 0 && !misspelt(n, s, name) {
+				d.Fail(n, "missing key %s", Key(name))
+			}
+		}
+	}
+}
+
+// knownKey returns the index of a key in its schema, -1 if it is not there.
+func (d *Decoder) knownKey(k *yaml.Node, s *Schema) int {
+	switch {
+	case k.Kind == yaml.AliasNode || k.Tag == "!!merge":
+		return -1 // vet has refused it
+	case k.Kind != yaml.ScalarNode:
+		d.Fail(k, "a key must be a word, got %s", Describe(k))
+		return -1
+	}
+	at := slices.Index(s.Keys, k.Value)
+	if at < 0 {
+		d.Fail(k, "unknown key %s%s", Key(k.Value), didYouMean(k.Value, s.Keys, Key))
+	}
+	return at
+}
+
+// misspelt reports whether the name is there under an unknown key that was
+// probably meant to be it. One slip is one problem.
+func misspelt(n *yaml.Node, s *Schema, name string) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if k := n.Content[i].Value; !slices.Contains(s.Keys, k) && Nearest(k, s.Keys) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// List returns the elements of a list with at least one.
+func (d *Decoder) List(n *yaml.Node, name string) []*yaml.Node {
+	switch {
+	case n.Kind != yaml.SequenceNode:
+		d.WrongType(n, Key(name), "a list")
+	case len(n.Content) == 0:
+		d.Fail(n, "%s is an empty list", Key(name))
+	}
+	if n.Kind != yaml.SequenceNode {
+		return nil
+	}
+	return n.Content
+}
+
+// Text returns a scalar as it is written. YAML's own idea of its type does not
+// matter: `no` and 1.10 are names like any other where a name is wanted.
+func (d *Decoder) Text(n *yaml.Node, name string) (string, bool) {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		d.WrongType(n, Key(name), "a single value")
+	case IsNull(n):
+		d.Fail(n, "%s has no value", Key(name))
+	case n.Value == "":
+		d.Fail(n, "%s is empty", Key(name))
+	default:
+		return n.Value, true
+	}
+	return "", false
+}
+
+// Texts yields the scalars of `name: x` or `name: [x, y]`.
+func (d *Decoder) Texts(n *yaml.Node, name string) iter.Seq2[*yaml.Node, string] {
+	return func(yield func(*yaml.Node, string) bool) {
+		if n.Kind == yaml.ScalarNode {
+			if s, ok := d.Text(n, name); ok {
+				yield(n, s)
+			}
+			return
+		}
+		for _, e := range d.List(n, name) {
+			if s, ok := d.Text(e, name); ok && !yield(e, s) {
+				return
+			}
+		}
+	}
+}
+
+// Choice reads one of a few words.
+func (d *Decoder) Choice(n *yaml.Node, name string, words ...string) (string, bool) {
+	s, ok := d.Text(n, name)
+	if ok && !slices.Contains(words, s) {
+		d.Fail(n, "unknown value %s for %s%s", Quote(s), Key(name), didYouMean(s, words, Quote))
+		return "", false
+	}
+	return s, ok
+}
+
+// Integer reads a whole number within bounds, both included.
+func (d *Decoder) Integer(n *yaml.Node, name string, low, high int) (int, bool) {
+	v, ok := Number(n, low, high)
+	if !ok {
+		d.WrongType(n, Key(name), fmt.Sprintf("a whole number from %d to %d", low, high))
+	}
+	return v, ok
+}
+
+// Number returns a whole number in its usual decimal form. Other forms are
+// refused since YAML versions differ about them: 010 is 8 in one, 10 in another.
+func Number(n *yaml.Node, low, high int) (int, bool) {
+	v, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || n.Style != 0 || err != nil || strconv.Itoa(v) != n.Value || v < low || v > high {
+		return 0, false
+	}
+	return v, true
+}
+
+// Boolean reads true or false; anything else is reported, and false.
+func (d *Decoder) Boolean(n *yaml.Node, name string) bool {
+	if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Value != "true" && n.Value != "false" {
+		d.WrongType(n, Key(name), "true or false")
+	}
+	return n.Value == "true"
+}
+
+// MaxDuration is a bound of sanity: more than it is a slip of the unit.
+const MaxDuration = 30 * 24 * time.Hour
+
+// Duration reads a duration above zero, up to MaxDuration, into dst, which
+// keeps its value when there is a problem.
+func (d *Decoder) Duration(n *yaml.Node, name string, dst *time.Duration) {
+	d.DurationUpTo(n, name, MaxDuration, dst)
+}
+
+// DurationUpTo is Duration with another bound, in whole hours.
+func (d *Decoder) DurationUpTo(n *yaml.Node, name string, most time.Duration, dst *time.Duration) {
+	s, ok := d.Text(n, name)
+	if !ok {
+		return
+	}
+	v, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		d.Fail(n, "bad duration %s for %s%s", Quote(s), Key(name), suggestDuration(s))
+	case v <= 0 || v > most:
+		d.Fail(n, "%s must be above 0s and at most %dh, got %s", Key(name), most/time.Hour, Quote(s))
+	default:
+		*dst = v
+	}
+}
