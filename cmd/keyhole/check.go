@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 )
 
@@ -26,7 +27,7 @@ func load(file string) (*config.Config, error) {
 	case errors.Is(err, syscall.EISDIR):
 		err = fmt.Errorf("%w; name a file in it with --config FILE", err)
 	}
-	return nil, usageError{err}
+	return nil, cli.UsageError{Err: err}
 }
 
 func checkCommand(file *string) *cobra.Command {
@@ -35,7 +36,7 @@ func checkCommand(file *string) *cobra.Command {
 		Short: "Read the configuration and print every problem in it",
 		Long: `Read the configuration and print every problem in it, each with its line and
 column, to the standard error. It opens no socket and resolves no name.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(*file)
 			if err != nil {

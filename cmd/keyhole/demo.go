@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 )
 
@@ -40,7 +41,7 @@ func demoCommand() *cobra.Command {
 		Long: `Start two origins and the edge before them in one process, with certificates
 of an authority made on the spot, and print curl commands to try. Nothing is
 kept: the authority's certificate lies in a temporary folder until the demo ends.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -61,12 +62,12 @@ func demo(ctx context.Context, listen string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ca, err := newAuthority("Keyhole demo authority")
+	ca, err := cli.NewAuthority("Keyhole demo authority")
 	if err != nil {
 		return err
 	}
 	caFile := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(caFile, ca.certificatePEM(), 0o644); err != nil {
+	if err := os.WriteFile(caFile, ca.CertificatePEM(), 0o644); err != nil {
 		return err
 	}
 	shop, err := startDemoOrigin(ca, demoShop)
@@ -93,7 +94,7 @@ func demoEdge(ctx context.Context, v demoValues, caFile string, stdout, stderr i
 	}
 	c, err := config.Parse("demo.yaml", text.Bytes())
 	if err != nil { // only the address comes from outside
-		return usageError{fmt.Errorf("--listen %s: %w", v.Listen, demoProblem(err))}
+		return cli.UsageError{Err: fmt.Errorf("--listen %s: %w", v.Listen, demoProblem(err))}
 	}
 	e, err := startEdge(ctx, c, &sink{out: stdout}, logger(c.Log, stderr))
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -140,14 +141,5 @@ func demoCurl(caFile, name string, edge netip.AddrPort) string {
 		host = "[" + host + "]"
 	}
 	return fmt.Sprintf("curl --noproxy '*' --cacert %s --resolve '%s:%d:%s' https://%[2]s:%[3]d/",
-		shellQuote(caFile), name, edge.Port(), host)
-}
-
-// shellQuote quotes a path for a POSIX shell where it has to be.
-func shellQuote(s string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
-	if strings.Trim(s, plain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		cli.ShellQuote(caFile), name, edge.Port(), host)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 	"keyhole/proxy/relay"
 )
@@ -110,7 +111,7 @@ func runShown(t *testing.T, args []string, want string) {
 	var out bytes.Buffer
 	err := run(context.Background(), args, &out, &out)
 	if err != nil {
-		fmt.Fprintln(&out, message(err))
+		fmt.Fprintln(&out, cli.Message("keyhole", err))
 	}
 	if out.String() != want {
 		t.Errorf("keyhole %q prints\n%s\nwant\n%s", args, &out, want)

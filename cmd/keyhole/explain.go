@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 	"keyhole/routes"
 )
@@ -30,7 +31,7 @@ The name is one that a client would send; "" stands for a hello without one.`,
 				return err
 			}
 			if slices.Contains(alpn, "") {
-				return usageError{errors.New("explain: --alpn has an empty protocol, write it as in --alpn h2,http/1.1")}
+				return cli.UsageError{Err: errors.New("explain: --alpn has an empty protocol, write it as in --alpn h2,http/1.1")}
 			}
 			c, err := load(*file)
 			if err != nil {
@@ -53,7 +54,7 @@ func clientAddress(s string) (netip.Addr, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return a, usageError{fmt.Errorf("explain: --client %q is not an IP address, write it as in 192.0.2.7", s)}
+		return a, cli.UsageError{Err: fmt.Errorf("explain: --client %q is not an IP address, write it as in 192.0.2.7", s)}
 	}
 	return a, nil
 }
@@ -93,4 +94,15 @@ func list(servers []config.Server) string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// oneName wants a server name, which may be empty.
+func oneName(c *cobra.Command, args []string) error {
+	switch len(args) {
+	case 0:
+		return cli.UsageError{Err: fmt.Errorf("%s: no name given, write `keyhole %[1]s shop.example.com`", c.Name())}
+	case 1:
+		return nil
+	}
+	return cli.UsageError{Err: fmt.Errorf("%s: takes one name, got %d", c.Name(), len(args))}
 }

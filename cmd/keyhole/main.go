@@ -14,49 +14,27 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/spf13/cobra"
+	"keyhole/cmd/internal/cli"
 )
 
 func main() {
 	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, message(err))
-		os.Exit(status(err))
+		fmt.Fprintln(os.Stderr, cli.Message("keyhole", err))
+		os.Exit(cli.Status(err))
 	}
 }
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	root := &cobra.Command{
-		Use:           "keyhole",
-		Short:         "A TLS edge that routes by server name and holds no key",
-		Version:       version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          knownCommand,
-		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("no command given; `keyhole --help` lists them, `keyhole demo` shows it at work")}
-		},
-	}
-	root.SetArgs(args)
+	root := cli.Root("keyhole", "A TLS edge that routes by server name and holds no key", ", `keyhole demo` shows it at work")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetVersionTemplate(versionLine())
-	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SuggestionsMinimumDistance = 2
 	file := root.PersistentFlags().StringP("config", "c", "keyhole.yaml", "configuration `FILE`")
-	root.AddCommand(runCommand(file), checkCommand(file), explainCommand(file), demoCommand(), versionCommand())
-	root.InitDefaultHelpCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "help" {
-			c.Args = knownCommand
-		}
-	}
-	return root.ExecuteContext(ctx)
+	root.AddCommand(runCommand(file), checkCommand(file), explainCommand(file), demoCommand(), cli.VersionCommand("keyhole"))
+	return cli.Execute(ctx, root, args)
 }

@@ -7,12 +7,14 @@ import (
 	"log"
 	"net"
 	"net/http"
+
+	"keyhole/cmd/internal/cli"
 )
 
 // startDemoOrigin starts an HTTPS server with its own key; Close ends it. Its
 // Addr is the address that it listens on.
-func startDemoOrigin(ca *authority, name string) (*http.Server, error) {
-	cert, err := ca.issue(name)
+func startDemoOrigin(ca *cli.Authority, name string) (*http.Server, error) {
+	cert, err := ca.Issue(name)
 	if err != nil {
 		return nil, err
 	}

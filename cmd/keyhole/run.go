@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 )
 
@@ -17,7 +18,7 @@ func runCommand(file *string) *cobra.Command {
 		Long: `Run the edge in the foreground. SIGHUP reloads the configuration and opens the
 access log's file anew. SIGTERM or SIGINT stops accepting and waits for open
 connections up to timeouts.drain; a second one ends at once.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(*file)
 			if err != nil {
@@ -30,8 +31,8 @@ connections up to timeouts.drain; a second one ends at once.`,
 
 // serve runs the edge of c until a signal or ctx ends it.
 func serve(ctx context.Context, c *config.Config, stdout, stderr io.Writer) error {
-	patient := newPatientWriter(stderr)
-	defer patient.close()
+	patient := cli.NewPatientWriter(stderr)
+	defer patient.Close()
 	log := logger(c.Log, patient)
 	// Caught before the first listener: whoever sees the edge listening may
 	// signal it.

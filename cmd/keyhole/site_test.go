@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"keyhole/cmd/internal/cli"
 )
 
 // A site is two origins with keys of their own, and the configuration file of
@@ -25,17 +27,17 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	ca, err := newAuthority("test authority")
+	ca, err := cli.NewAuthority("test authority")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &site{T: t, trust: x509.NewCertPool(), file: filepath.Join(t.TempDir(), "keyhole.yaml")}
-	s.trust.AddCert(ca.cert)
+	s.trust.AppendCertsFromPEM(ca.CertificatePEM())
 	s.shop, s.blog = s.origin(ca, demoShop), s.origin(ca, demoBlog)
 	return s
 }
 
-func (s *site) origin(ca *authority, name string) (address string) {
+func (s *site) origin(ca *cli.Authority, name string) (address string) {
 	s.Helper()
 	o, err := startDemoOrigin(ca, name)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"crypto/ecdsa"
@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// An authority issues the demo's certificates. Its key never leaves memory.
-type authority struct {
+// An Authority issues the demo's certificates. Its key never leaves memory.
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(name string) (*authority, error) {
+// NewAuthority makes one that is good for a week.
+func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -37,15 +38,16 @@ func newAuthority(name string) (*authority, error) {
 		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
-	return &authority{cert, key}, err
+	return &Authority{cert, key}, err
 }
 
-func (a *authority) certificatePEM() []byte {
+// CertificatePEM is what clients are told to trust.
+func (a *Authority) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// issue makes a certificate for name, with a key of its own.
-func (a *authority) issue(name string) (tls.Certificate, error) {
+// Issue makes a certificate for name, with a key of its own.
+func (a *Authority) Issue(name string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err

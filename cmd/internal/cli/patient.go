@@ -1,27 +1,28 @@
-package main
+package cli
 
 import (
 	"io"
 	"time"
 )
 
-// A patientWriter writes on a goroutine of its own, so that whoever has
-// stopped to read the log cannot make the edge deaf to signals. Lines that it
+// A PatientWriter writes on a goroutine of its own, so that whoever has
+// stopped to read the log cannot make a server deaf to signals. Lines that it
 // has no room for are lost.
-type patientWriter struct {
+type PatientWriter struct {
 	lines   chan []byte
 	quit    chan struct{}
 	written chan struct{} // closed when the last line is
 }
 
-func newPatientWriter(w io.Writer) *patientWriter {
-	p := &patientWriter{lines: make(chan []byte, 1024), quit: make(chan struct{}), written: make(chan struct{})}
+// NewPatientWriter starts one that writes to w; Close ends it.
+func NewPatientWriter(w io.Writer) *PatientWriter {
+	p := &PatientWriter{lines: make(chan []byte, 1024), quit: make(chan struct{}), written: make(chan struct{})}
 	go p.run(w)
 	return p
 }
 
 // Write takes one line, and never fails.
-func (p *patientWriter) Write(line []byte) (int, error) {
+func (p *PatientWriter) Write(line []byte) (int, error) {
 	select {
 	case p.lines <- append([]byte(nil), line...):
 	default:
@@ -29,7 +30,7 @@ func (p *patientWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (p *patientWriter) run(w io.Writer) {
+func (p *PatientWriter) run(w io.Writer) {
 	defer close(p.written)
 	for {
 		select {
@@ -45,8 +46,8 @@ func (p *patientWriter) run(w io.Writer) {
 	}
 }
 
-// close waits for the lines that were written before it, for a second.
-func (p *patientWriter) close() {
+// Close waits for the lines that were written before it, for a second.
+func (p *PatientWriter) Close() {
 	close(p.quit)
 	select {
 	case <-p.written:

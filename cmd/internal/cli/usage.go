@@ -1,0 +1,105 @@
+// Package cli is what the programs of this module have in common on the
+// command line: how they complain, what they exit with, their version, and the
+// authority that a demo makes its certificates with.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"keyhole/config/strict"
+)
+
+// A UsageError is the caller's mistake on the command line.
+type UsageError struct{ Err error }
+
+func (e UsageError) Error() string { return e.Err.Error() }
+func (e UsageError) Unwrap() error { return e.Err }
+
+// NoArgs refuses arguments to a command that takes none.
+func NoArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return UsageError{fmt.Errorf("%s: takes no argument, got %q; see `%s --help`", c.Name(), args[0], c.CommandPath())}
+}
+
+// Root is the command of a program without a subcommand, which is a mistake;
+// hint says what to try instead.
+func Root(program, short, hint string) *cobra.Command {
+	root := &cobra.Command{Use: program, Short: short, Version: Version(), SilenceUsage: true, SilenceErrors: true}
+	Group(root, hint)
+	root.SetVersionTemplate(VersionLine(program))
+	root.SetFlagErrorFunc(flagError)
+	root.CompletionOptions.DisableDefaultCmd = true
+	return root
+}
+
+// Execute runs the program, after every subcommand has been added.
+func Execute(ctx context.Context, root *cobra.Command, args []string) error {
+	root.SetArgs(args)
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = knownCommand
+		}
+	}
+	return root.ExecuteContext(ctx)
+}
+
+// Group makes c a command that only has subcommands.
+func Group(c *cobra.Command, hint string) {
+	c.Args = knownCommand
+	c.SuggestionsMinimumDistance = 2
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return UsageError{fmt.Errorf("no command given; `%s --help` lists them%s", c.CommandPath(), hint)}
+	}
+}
+
+// knownCommand refuses a command that is not there: of a group, and of help.
+func knownCommand(c *cobra.Command, args []string) error {
+	group := c
+	if !c.HasSubCommands() {
+		group = c.Root()
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	if found, _, err := group.Find(args); err == nil && found != group {
+		return nil
+	}
+	hint := fmt.Sprintf("`%s --help` lists the commands", group.CommandPath())
+	if near := group.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean `%s`?", near[0])
+	}
+	return UsageError{fmt.Errorf("unknown command `%s`, %s", args[0], hint)}
+}
+
+// flagError turns what cobra says of a flag into the caller's mistake.
+func flagError(c *cobra.Command, err error) error {
+	return UsageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+}
+
+// Message is what the user sees of an error: the problems of a configuration
+// each on its own line, anything else behind the program's name.
+func Message(program string, err error) string {
+	if p, ok := errors.AsType[strict.Problems](err); ok {
+		return p.Error()
+	}
+	return program + ": " + err.Error()
+}
+
+// Status is what the program exits with: 1 when what was asked failed, 2 when
+// the command line or the configuration is wrong.
+func Status(err error) int {
+	if _, ok := errors.AsType[strict.Problems](err); ok {
+		return 2
+	}
+	if _, ok := errors.AsType[UsageError](err); ok {
+		return 2
+	}
+	return 1
+}
