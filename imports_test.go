@@ -31,8 +31,9 @@ var allowed = map[string][]string{
 	"cmd/internal/cli": {"config/strict"},
 	"cmd/keyhole":      {"cmd/internal/cli", "config", "routes", "backend", "sni", "proxy", "proxy/relay"},
 
-	"push/keys": {},
-	"push/wire": {"push/keys"},
+	"push/keys":      {},
+	"push/condition": {},
+	"push/wire":      {"push/keys"},
 }
 
 // programs stand beside the edge and know it only from outside.
