@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 
 	"push/keys":      {},
 	"push/condition": {},
+	"push/webpush":   {},
 	"push/wire":      {"push/keys"},
 }
 
