@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"push/condition": {},
 	"push/webpush":   {},
 	"push/wire":      {"push/keys"},
+	"push/store":     {"push/wire"},
 }
 
 // programs stand beside the edge and know it only from outside.
