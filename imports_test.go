@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"push/webpush":   {},
 	"push/wire":      {"push/keys"},
 	"push/store":     {"push/wire"},
+	"push/auth":      {"push/store", "push/wire", "push/keys"},
 }
 
 // programs stand beside the edge and know it only from outside.
