@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"push/wire":      {"push/keys"},
 	"push/store":     {"push/wire"},
 	"push/auth":      {"push/store", "push/wire", "push/keys"},
+	"push/channel":   {"push/store", "push/wire", "push/condition"},
 }
 
 // programs stand beside the edge and know it only from outside.
