@@ -34,10 +34,13 @@ var allowed = map[string][]string{
 	"push/keys":      {},
 	"push/condition": {},
 	"push/webpush":   {},
+	"push/web":       {},
 	"push/wire":      {"push/keys"},
 	"push/store":     {"push/wire"},
 	"push/auth":      {"push/store", "push/wire", "push/keys"},
 	"push/channel":   {"push/store", "push/wire", "push/condition"},
+	"push/server": {"push/auth", "push/channel", "push/store", "push/wire", "push/keys", "push/condition",
+		"push/webpush", "push/web"},
 }
 
 // programs stand beside the edge and know it only from outside.

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"keyhole/push/store"
+	"keyhole/push/wire"
+)
+
+// Terminals are asked to leave at different moments, are served until they do,
+// and Shutdown returns when the last has gone.
+func TestDrainAsksTerminalsToLeave(t *testing.T) {
+	s := newSite(t)
+	phones := []*phone{s.newPhone("1").listen(nil), s.newPhone("2").listen(nil), s.newPhone("3").listen(nil)}
+	stranger := s.newPhone("stranger").dial()
+	s.eventually("all to be there", func() bool { return len(s.live.list()) == 4 })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	stranger.wantError(wire.Draining)
+	delays := map[int64]bool{}
+	for _, p := range phones {
+		d := want[*wire.Drain](p)
+		if d.DelayMS < 0 || d.DelayMS > 45_000 || delays[d.DelayMS] {
+			t.Errorf("delay of %d ms after %v, want another, of at most 45 s", d.DelayMS, delays)
+		}
+		delays[d.DelayMS] = true
+	}
+	seq := s.publish(phones[0], "still served")
+	phones[0].wantMessage("still served")
+	phones[0].beat()
+	for _, p := range phones {
+		p.conn.Close(websocket.StatusNormalClosure, "")
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := <-s.served; err != nil {
+		t.Errorf("Serve: %v, want nil after a drain", err)
+	}
+	s.served <- nil
+	s.eventually("the acknowledged message to be deleted", func() bool {
+		_, err := s.store.Message(t.Context(), seq)
+		return errors.Is(err, store.ErrNotFound)
+	})
+}
+
+func TestDrainClosesTerminalsThatStay(t *testing.T) {
+	s := newSite(t)
+	p := s.newPhone("phone").listen(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	want[*wire.Drain](p)
+	if q := s.newPhone("late"); q.tryDial() == nil {
+		t.Error("a connection is accepted while the server drains, want none")
+	}
+	cancel()
+	p.wantError(wire.Draining) // 1001 "draining"
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v, want %v", err, context.Canceled)
+	}
+}
+
+// A terminal that does not read holds up a write for as long as one may take,
+// but not the end of a drain.
+func TestDrainDoesNotWaitForTerminalsThatDoNotRead(t *testing.T) {
+	var full atomic.Bool
+	s := newSite(t, func(c *setup) { c.listen = func(l net.Listener) net.Listener { return jammed{l, &full} } })
+	s.newPhone("phone").listen(nil)
+	full.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v, want %v", err, context.DeadlineExceeded)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Shutdown has not returned, 20 s after its 100 ms were over")
+		s.cancel() // cuts the connection
+		<-done
+	}
+}
+
+// Connections of a jammed listener take nothing while full is set, until they
+// are closed.
+type jammed struct {
+	net.Listener
+	full *atomic.Bool
+}
+
+func (j jammed) Accept() (net.Conn, error) {
+	c, err := j.Listener.Accept()
+	return &jammedConn{c, j.full, make(chan struct{}), sync.Once{}}, err
+}
+
+type jammedConn struct {
+	net.Conn
+	full   *atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *jammedConn) Write(b []byte) (int, error) {
+	if c.full.Load() {
+		<-c.closed
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *jammedConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	s := newSite(t)
+	p := s.newPhone("phone").listen(nil)
+	stranger := s.newPhone("stranger").dial()
+	s.cancel()
+	if err := <-s.served; !errors.Is(err, context.Canceled) {
+		t.Errorf("Serve: %v, want %v", err, context.Canceled)
+	}
+	s.served <- nil
+	p.wantEnd()
+	stranger.wantEnd()
+	if n := len(s.live.list()); n != 0 {
+		t.Errorf("%d terminals are served after Serve has returned, want 0", n)
+	}
+}
+
+func TestShutdownBeforeServe(t *testing.T) {
+	s := newSite(t)
+	other, err := New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+func TestNewWantsItsParts(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) { c.Auth = nil }, "push server: field Auth is missing"},
+		{func(c *Config) { c.Store = nil }, "push server: field Store is missing"},
+		{func(c *Config) { c.TLS = nil }, "push server: field TLS is missing; terminals are served over TLS only"},
+	} {
+		config := s.config
+		c.change(&config)
+		if _, err := New(config); err == nil || err.Error() != c.want {
+			t.Errorf("New: %v, want %q", err, c.want)
+		}
+	}
+}
