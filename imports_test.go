@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"push/webpush":   {},
 	"push/web":       {},
 	"push/wire":      {"push/keys"},
+	"push/client":    {"push/wire", "push/keys", "push/webpush"},
 	"push/store":     {"push/wire"},
 	"push/auth":      {"push/store", "push/wire", "push/keys"},
 	"push/channel":   {"push/store", "push/wire", "push/condition"},
