@@ -21,15 +21,16 @@ import (
 // -> {push/auth, push/channel} -> push/store, with the protocol below them all.
 // Only its demo knows an edge, and no edge knows it.
 var allowed = map[string][]string{
-	"sni":              {},
-	"routes":           {},
-	"backend":          {},
-	"proxy/relay":      {},
-	"config/strict":    {},
-	"config":           {"routes", "config/strict"},
-	"proxy":            {"routes", "backend", "sni", "proxy/relay"},
-	"cmd/internal/cli": {"config/strict"},
-	"cmd/keyhole":      {"cmd/internal/cli", "config", "routes", "backend", "sni", "proxy", "proxy/relay"},
+	"sni":                  {},
+	"routes":               {},
+	"backend":              {},
+	"proxy/relay":          {},
+	"config/strict":        {},
+	"config":               {"routes", "config/strict"},
+	"proxy":                {"routes", "backend", "sni", "proxy/relay"},
+	"cmd/internal/cli":     {"config/strict"},
+	"cmd/internal/clitest": {},
+	"cmd/keyhole":          {"cmd/internal/cli", "config", "routes", "backend", "sni", "proxy", "proxy/relay"},
 
 	"push/keys":      {},
 	"push/condition": {},
@@ -42,6 +43,9 @@ var allowed = map[string][]string{
 	"push/channel":   {"push/store", "push/wire", "push/condition"},
 	"push/server": {"push/auth", "push/channel", "push/store", "push/wire", "push/keys", "push/condition",
 		"push/webpush", "push/web"},
+	"push/config": {"config/strict", "push/auth"},
+	"cmd/pushd": {"cmd/internal/cli", "config/strict", "push/auth", "push/client", "push/config", "push/server", "push/store",
+		"push/wire", "backend", "proxy", "proxy/relay", "routes"},
 }
 
 // programs stand beside the edge and know it only from outside.

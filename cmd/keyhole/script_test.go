@@ -1,14 +1,13 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"keyhole/cmd/internal/clitest"
 )
 
 // TestMain makes the program itself the command `keyhole` of scripts and of
@@ -36,7 +35,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "expand": expand},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": clitest.Exits, "expand": clitest.Expand},
 		Setup: func(env *testscript.Env) error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -48,32 +47,4 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(env.WorkDir+"/config.example.yaml", example, 0o644)
 		},
 	})
-}
-
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits STATUS COMMAND [ARG...]")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("%q exited with %d, want %d", args[1:], got, want)
-	}
-}
-
-func expand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: expand FILE...")
-	}
-	for _, name := range args {
-		name = ts.MkAbs(name)
-		ts.Check(os.WriteFile(name, []byte(os.Expand(ts.ReadFile(name), ts.Getenv)), 0o644))
-	}
 }
