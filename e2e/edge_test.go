@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -26,21 +27,27 @@ type edge struct {
 // A setup is what an edge is configured with.
 type setup struct {
 	origins []*origin         // each with all names of its domain
+	more    []string          // further servers of the first origin's backend
 	routes  map[string]string // further names, and the origins' kinds
 	others  string            // the origin's kind for all other names; empty: an alert
 	drain   time.Duration     // 0: as the edge has it
+	listen  string            // empty: any free port
 }
 
 // yaml is the configuration file.
 func (s setup) yaml() string {
 	var b strings.Builder
-	b.WriteString("listen: [{address: \"127.0.0.1:0\"}]\nlog: {format: json, access: stdout}\n")
+	fmt.Fprintf(&b, "listen: [{address: %q}]\nlog: {format: json, access: stdout}\n", cmp.Or(s.listen, "127.0.0.1:0"))
 	if s.drain > 0 {
 		fmt.Fprintf(&b, "timeouts: {drain: %s}\n", s.drain)
 	}
 	b.WriteString("backends:\n")
-	for _, o := range s.origins {
-		fmt.Fprintf(&b, "  %s: {servers: [%q]}\n", o.kind, o.address)
+	for i, o := range s.origins {
+		servers := []string{o.address}
+		if i == 0 {
+			servers = append(servers, s.more...)
+		}
+		fmt.Fprintf(&b, "  %s: {servers: [\"%s\"]}\n", o.kind, strings.Join(servers, `", "`))
 	}
 	b.WriteString("routes:\n")
 	for _, o := range s.origins {
