@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"keyhole/bench/internal/stats"
 )
 
 // A bench runs workloads on proxies in rounds.
@@ -66,7 +68,7 @@ func (b *bench) note(w workload, k kind, round int, vs values, err error) {
 			continue
 		}
 		b.results.set(m.key, k.name, round, b.plan.rounds, v)
-		fmt.Fprintf(b.progress, "  %s %s", m.key, strings.TrimSpace(number(v)+" "+m.unit))
+		fmt.Fprintf(b.progress, "  %s %s", m.key, strings.TrimSpace(stats.Number(v)+" "+m.unit))
 	}
 	fmt.Fprintln(b.progress)
 }

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"keyhole/bench/internal/proc"
+	"keyhole/bench/internal/stats"
 )
 
 // document is the table under what one must know to read it: the command, the machine, the versions.
@@ -17,7 +17,7 @@ func (b *bench) document(args []string) string {
 	}
 	command := strings.Join(append([]string{"go run ./bench"}, args...), " ")
 	return fmt.Sprintf("Printed by `%s` on %s; proxy on core %d, load and origin on core %d, rounds: %d.%s\n\n%s\n\n%s",
-		command, machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness(),
+		command, proc.Machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness(),
 		strings.Join(versions, "\n"), b.results.table(metrics(b.plan), names))
 }
 
@@ -32,22 +32,5 @@ func (b *bench) quietness() string {
 		p50, p99 = append(p50, micros(d.p50)), append(p99, micros(d.p99))
 	}
 	return fmt.Sprintf(" Without a proxy, round trips at half load take %s µs (p50) and %s µs (p99).",
-		number(median(p50)), number(median(p99)))
-}
-
-// machine is the processor's and the kernel's name.
-func machine() string {
-	cpu := "an unnamed processor"
-	info, err := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if key, value, ok := strings.Cut(line, ":"); err == nil && ok && strings.TrimSpace(key) == "model name" {
-			cpu = strings.TrimSpace(value)
-			break
-		}
-	}
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return cpu
-	}
-	return fmt.Sprintf("%s, Linux %s", cpu, unix.ByteSliceToString(uts.Release[:]))
+		stats.Number(stats.Median(p50)), stats.Number(stats.Median(p99)))
 }

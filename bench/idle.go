@@ -56,10 +56,10 @@ func (t trial) settled() (footprint, error) {
 	if err := t.load.loop.runFor(t.plan.settle); err != nil {
 		return footprint{}, err
 	}
-	pss, err := t.tree.pss()
+	pss, err := t.tree.PSS()
 	if err != nil {
 		return footprint{}, err
 	}
-	fds, err := t.tree.descriptors()
+	fds, err := t.tree.Descriptors()
 	return footprint{pss: pss, descriptors: fds}, err
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/bench/internal/stats"
 )
 
 // latencies are quantiles of a round trip.
@@ -98,7 +100,7 @@ func (t trial) latency() (latencies, error) {
 		return latencies{}, fmt.Errorf("await the last round trips: %w", err)
 	}
 	slices.Sort(run.measured)
-	return latencies{p50: quantile(run.measured, 0.50), p99: quantile(run.measured, 0.99)}, t.load.clear()
+	return latencies{p50: stats.Quantile(run.measured, 0.50), p99: stats.Quantile(run.measured, 0.99)}, t.load.clear()
 }
 
 // pace spins, rather than sleep, since a sleep is longer than many a round trip.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/bench/internal/proc"
 )
 
 // limit is far more than any of these takes.
@@ -95,7 +97,7 @@ func TestCutConnectionIsAnError(t *testing.T) {
 
 func TestRefusedConnectionIsAnError(t *testing.T) {
 	ld := testLoad(t, closing)
-	nobody, err := freeAddr()
+	nobody, err := proc.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"keyhole/bench/internal/proc"
 )
 
 func main() {
@@ -111,7 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := raiseDescriptors(o.plan.capacity()); err != nil {
+	if err := proc.RaiseDescriptors(2*o.plan.capacity() + 200); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "keyhole-bench-")

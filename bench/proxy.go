@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"text/template"
 	"time"
+
+	"keyhole/bench/internal/proc"
 )
 
 // The configurations, to be read beside the table: figures are worth what these are.
@@ -77,7 +79,7 @@ type settings struct {
 
 // A proxy is a running one.
 type proxy struct {
-	tree   tree
+	tree   proc.Tree
 	addr   netip.AddrPort
 	dir    string
 	cmd    *exec.Cmd
@@ -93,7 +95,7 @@ func (k kind) start(c cores, origin netip.AddrPort, capacity int) (*proxy, error
 		return nil, err
 	}
 	p := &proxy{dir: dir, exited: make(chan struct{})}
-	if p.addr, err = freeAddr(); err == nil {
+	if p.addr, err = proc.FreeAddr(); err == nil {
 		err = k.configure(p, origin, capacity)
 	}
 	if err == nil {
@@ -103,7 +105,7 @@ func (k kind) start(c cores, origin netip.AddrPort, capacity int) (*proxy, error
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("start %s: %w", k.name, err)
 	}
-	p.tree = tree(p.cmd.Process.Pid)
+	p.tree = proc.Tree(p.cmd.Process.Pid)
 	go func() {
 		p.cmd.Wait()
 		close(p.exited)
@@ -144,16 +146,6 @@ func (k kind) configure(p *proxy, origin netip.AddrPort, capacity int) error {
 	p.cmd.WaitDelay = time.Second // a child that keeps stderr open must not hold Wait up
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	return nil
-}
-
-// freeAddr is an address of 127.0.0.1 that nobody listens on.
-func freeAddr() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort(), nil
 }
 
 // awaitListen tries to connect for ten seconds. It sends nothing, so the proxy, which waits for a hello, has not

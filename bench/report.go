@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"keyhole/bench/internal/stats"
 )
 
 // subjectName is the proxy that the goals are for.
@@ -44,11 +46,11 @@ func (r results) table(ms []metric, proxies []string) string {
 		}
 		cells := []string{m.name()}
 		for _, p := range proxies {
-			cells = append(cells, number(median(r[m.key][p])))
+			cells = append(cells, stats.Number(stats.Median(r[m.key][p])))
 		}
 		if withGoals {
 			for _, p := range others {
-				cells = append(cells, number(median(ratios(r[m.key][subjectName], r[m.key][p]))))
+				cells = append(cells, stats.Number(stats.Median(ratios(r[m.key][subjectName], r[m.key][p]))))
 			}
 			cells = append(cells, r.verdicts(m))
 		}
@@ -105,30 +107,30 @@ func (r results) verdicts(m metric) string {
 func (g goal) text(unit string) string {
 	switch {
 	case g.against == nil && unit == "":
-		return number(g.limit)
+		return stats.Number(g.limit)
 	case g.against == nil:
-		return number(g.limit) + " " + unit
+		return stats.Number(g.limit) + " " + unit
 	case len(g.against) == 1:
-		return number(g.limit) + " of " + g.against[0]
+		return stats.Number(g.limit) + " of " + g.against[0]
 	}
-	return number(g.limit) + " of the better"
+	return stats.Number(g.limit) + " of the better"
 }
 
 // verdict judges the value before it is rounded for print. Every proxy that the goal names must have been measured,
 // else "the better" would be the only one.
 func (g goal) verdict(series map[string][]float64) string {
-	value := median(series[subjectName])
+	value := stats.Median(series[subjectName])
 	if g.against != nil {
 		var against [][]float64
 		for _, p := range g.against {
-			if math.IsNaN(median(series[p])) {
+			if math.IsNaN(stats.Median(series[p])) {
 				return "not measured"
 			}
 			against = append(against, series[p])
 		}
-		value = median(ratios(series[subjectName], best(against...)))
+		value = stats.Median(ratios(series[subjectName], best(against...)))
 	}
-	if math.IsNaN(median(series[subjectName])) {
+	if math.IsNaN(stats.Median(series[subjectName])) {
 		return "not measured"
 	}
 	if math.IsNaN(value) {
@@ -138,18 +140,4 @@ func (g goal) verdict(series map[string][]float64) string {
 		return fmt.Sprintf("met (%.3f)", value)
 	}
 	return fmt.Sprintf("missed by %.3f", value-g.limit)
-}
-
-// number prints three digits or more, and a dash for what is not known.
-func number(v float64) string {
-	size := math.Abs(v)
-	switch {
-	case math.IsNaN(v):
-		return "-"
-	case size >= 99.95:
-		return fmt.Sprintf("%.0f", v)
-	case size >= 9.995:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
 }

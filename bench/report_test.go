@@ -70,19 +70,6 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{
-		0: "0.00", 0.123: "0.12", 9.994: "9.99", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 12345.6: "12346", -3.14159: "-3.14",
-	} {
-		if got := number(v); got != want {
-			t.Errorf("number(%v) = %q, want %q", v, got, want)
-		}
-	}
-	if got := number(nan); got != "-" {
-		t.Errorf("number(NaN) = %q, want %q", got, "-")
-	}
-}
-
 func TestParse(t *testing.T) {
 	o, err := parse([]string{"-only", "latency", "-proxies", "nginx,keyhole", "-quick", "-rounds", "2"}, &bytes.Buffer{})
 	if err != nil {

@@ -1,35 +1,6 @@
 package main
 
-import (
-	"cmp"
-	"math"
-	"slices"
-)
-
-// median is the middle of what is known of vs (not NaN), the mean of the two middles when they are even in number, and
-// NaN when nothing is known.
-func median(vs []float64) float64 {
-	known := slices.DeleteFunc(slices.Clone(vs), math.IsNaN)
-	if len(known) == 0 {
-		return math.NaN()
-	}
-	slices.Sort(known)
-	m := len(known) / 2
-	if len(known)%2 == 1 {
-		return known[m]
-	}
-	return (known[m-1] + known[m]) / 2
-}
-
-// quantile is the smallest element that a share of q is not above. The zero value if there is none.
-func quantile[T cmp.Ordered](sorted []T, q float64) T {
-	if len(sorted) == 0 {
-		var zero T
-		return zero
-	}
-	i := int(math.Ceil(q*float64(len(sorted)))) - 1
-	return sorted[min(max(i, 0), len(sorted)-1)]
-}
+import "math"
 
 // ratios divides a by b round by round: two runs close in time share the machine's mood, and the ratio is free of it.
 // A round in which one is unknown, or b is not above zero, is NaN.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"keyhole/bench/internal/proc"
 )
 
 // A workload measures one thing, or a few, of the subject of a trial. It returns values by metric key.
@@ -17,7 +19,7 @@ type values map[string]float64
 // A trial is one workload on one subject in one round.
 type trial struct {
 	load *load
-	tree tree // the proxy's processes
+	tree proc.Tree // the proxy's processes
 	plan plan
 	// For latency: what is offered, in round trips per second, and what they take without a proxy.
 	rate   float64
@@ -76,7 +78,7 @@ func (t trial) measure() (window, error) {
 	if err := ld.loop.runFor(t.plan.warm); err != nil {
 		return window{}, err
 	}
-	cpu, err := t.tree.cpu()
+	cpu, err := t.tree.CPU()
 	if err != nil {
 		return window{}, err
 	}
@@ -85,7 +87,7 @@ func (t trial) measure() (window, error) {
 		return window{}, err
 	}
 	w := window{wall: time.Since(begin), count: ld.count - count}
-	end, err := t.tree.cpu()
+	end, err := t.tree.CPU()
 	if err != nil {
 		return window{}, err
 	}

@@ -1,4 +1,4 @@
-package main
+package proc
 
 import (
 	"os"
@@ -31,14 +31,16 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
-func TestParsePSS(t *testing.T) {
+func TestParseRollup(t *testing.T) {
 	const rollup = "00400000-7ffd000 ---p 00000000 00:00 0  [rollup]\nRss:      1764 kB\nPss:       384 kB\nPss_Dirty:  116 kB\n"
-	if got, err := parsePSS([]byte(rollup)); err != nil || got != 384<<10 {
-		t.Errorf("parsePSS = %d, %v, want %d", got, err, 384<<10)
+	for name, want := range map[string]int64{"Rss": 1764 << 10, "Pss": 384 << 10} {
+		if got, err := parseRollup([]byte(rollup), name); err != nil || got != want {
+			t.Errorf("parseRollup(%s) = %d, %v, want %d", name, got, err, want)
+		}
 	}
 	for _, in := range []string{"", "Rss: 1 kB\nPss_Dirty: 2 kB\n", "Pss: many kB\n"} {
-		if n, err := parsePSS([]byte(in)); err == nil {
-			t.Errorf("parsePSS(%q) = %d, want an error", in, n)
+		if n, err := parseRollup([]byte(in), "Pss"); err == nil {
+			t.Errorf("parseRollup(%q) = %d, want an error", in, n)
 		}
 	}
 }
@@ -54,7 +56,7 @@ func TestDescends(t *testing.T) {
 
 // A child must count: nginx does its work in one.
 func TestTreeCountsChildren(t *testing.T) {
-	self := tree(os.Getpid())
+	self := Tree(os.Getpid())
 	child := exec.Command("cat")
 	in, err := child.StdinPipe()
 	if err != nil {
@@ -69,11 +71,12 @@ func TestTreeCountsChildren(t *testing.T) {
 	}
 	in.Write([]byte("x"))
 	out.Read(make([]byte, 1)) // cat is running now, with its own memory
-	of := tree(child.Process.Pid)
-	for name, measure := range map[string]func(tree) (int64, error){
-		"cpu":         func(t tree) (int64, error) { d, err := t.cpu(); return int64(d), err },
-		"pss":         tree.pss,
-		"descriptors": func(t tree) (int64, error) { n, err := t.descriptors(); return int64(n), err },
+	of := Tree(child.Process.Pid)
+	for name, measure := range map[string]func(Tree) (int64, error){
+		"cpu":         func(t Tree) (int64, error) { d, err := t.CPU(); return int64(d), err },
+		"pss":         Tree.PSS,
+		"rss":         Tree.RSS,
+		"descriptors": func(t Tree) (int64, error) { n, err := t.Descriptors(); return int64(n), err },
 	} {
 		whole, err := measure(self)
 		if err != nil {
@@ -88,7 +91,7 @@ func TestTreeCountsChildren(t *testing.T) {
 	if err := child.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := of.cpu(); err == nil || !strings.Contains(err.Error(), "is gone") {
+	if _, err := of.CPU(); err == nil || !strings.Contains(err.Error(), "is gone") {
 		t.Errorf("cpu of the ended child: %v, want an error that says it is gone", err)
 	}
 }

@@ -1,19 +1,19 @@
-package main
+package proc
 
 import (
 	"fmt"
 	"syscall"
 )
 
-// raiseDescriptors raises the limit of this process, and of those it starts, to what n connections need: each has two
-// ends here, and two in the proxy.
-func raiseDescriptors(n int) error {
+// RaiseDescriptors raises the limit of this process, and of those it starts,
+// to the highest there is; it is an error when that is less than need.
+func RaiseDescriptors(need int) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("getrlimit: %w", err)
 	}
-	if need := uint64(2*n + 200); limit.Max < need {
-		return fmt.Errorf("descriptor limit is %d, want %d for %d connections: raise it with ulimit -Hn", limit.Max, need, n)
+	if limit.Max < uint64(need) {
+		return fmt.Errorf("descriptor limit is %d, want %d: raise it with ulimit -Hn", limit.Max, need)
 	}
 	// Not unix.Setrlimit: this one also keeps the runtime from giving children the limit it found at its start.
 	limit.Cur = limit.Max

@@ -1,4 +1,12 @@
-package main
+// Package proc looks at the processes of a benchmark, and at the machine that
+// they run on, as /proc shows them.
+//
+//	before, err := proc.Tree(cmd.Process.Pid).PSS()
+//	...
+//	now, err := proc.Tree(cmd.Process.Pid).PSS()
+//
+// It starts no process and ends none. Linux only.
+package proc
 
 import (
 	"bytes"
@@ -16,17 +24,17 @@ import (
 // tick is the unit of times in /proc/PID/stat; USER_HZ is 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// A tree is a process and all that descend from it, by the root's number: nginx works in a child of the process that
+// A Tree is a process and all that descend from it, by the root's number: nginx works in a child of the process that
 // was started.
-type tree int
+type Tree int
 
-// cpu is the processor time that the tree has used since its start, user and system.
+// CPU is the processor time that the tree has used since its start, user and system.
 //
 // It is read from each process's CPU-time clock (clock_getcpuclockid(3)): exact to the nanosecond, with every thread
 // in it, those that have ended too. The ticks in /proc/PID/stat are 10 ms; /proc/PID/schedstat counts one thread, and
 // a thread that ends takes its count along; a control group needs a hierarchy that a user may write to. Children that
 // have ended are added from their parent's stat, in ticks, since no clock is left of them.
-func (t tree) cpu() (time.Duration, error) {
+func (t Tree) CPU() (time.Duration, error) {
 	var sum time.Duration
 	err := t.each(func(pid int, s stat) error {
 		var ts unix.Timespec
@@ -40,23 +48,29 @@ func (t tree) cpu() (time.Duration, error) {
 	return sum, err
 }
 
-// pss is the tree's proportional set size in bytes: a page that n processes share counts one n-th in each.
-func (t tree) pss() (int64, error) {
+// PSS is the tree's proportional set size in bytes: a page that n processes share counts one n-th in each.
+func (t Tree) PSS() (int64, error) { return t.rollup("Pss") }
+
+// RSS is the tree's resident set size in bytes, as an operator sees it: shared pages count whole in each process.
+func (t Tree) RSS() (int64, error) { return t.rollup("Rss") }
+
+// rollup sums one figure of every process's smaps_rollup, proc_pid_smaps(5).
+func (t Tree) rollup(name string) (int64, error) {
 	var sum int64
 	err := t.each(func(pid int, _ stat) error {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
 			return err
 		}
-		n, err := parsePSS(b)
+		n, err := parseRollup(b, name)
 		sum += n
 		return err
 	})
 	return sum, err
 }
 
-// descriptors is the number of descriptors open in the tree.
-func (t tree) descriptors() (int, error) {
+// Descriptors is the number of descriptors open in the tree.
+func (t Tree) Descriptors() (int, error) {
 	var sum int
 	err := t.each(func(pid int, _ stat) error {
 		d, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -67,7 +81,7 @@ func (t tree) descriptors() (int, error) {
 }
 
 // each calls f for the root and its descendants.
-func (t tree) each(f func(pid int, s stat) error) error {
+func (t Tree) each(f func(pid int, s stat) error) error {
 	stats, err := readStats()
 	if err != nil {
 		return err
@@ -156,18 +170,18 @@ func parseStat(b []byte) (stat, error) {
 	return stat{parent: parent, reaped: time.Duration(user+system) * tick}, nil
 }
 
-// parsePSS finds the line "Pss: N kB" in a smaps_rollup, proc_pid_smaps(5), and returns it in bytes.
-func parsePSS(b []byte) (int64, error) {
+// parseRollup finds the line "Pss: N kB" in a smaps_rollup, or that of another name, and returns it in bytes.
+func parseRollup(b []byte, name string) (int64, error) {
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)
-		if len(fields) != 3 || fields[0] != "Pss:" {
+		if len(fields) != 3 || fields[0] != name+":" {
 			continue
 		}
 		kb, err := strconv.ParseInt(fields[1], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("smaps_rollup: Pss: %w", err)
+			return 0, fmt.Errorf("smaps_rollup: %s: %w", name, err)
 		}
 		return kb << 10, nil
 	}
-	return 0, errors.New("smaps_rollup: no line Pss")
+	return 0, fmt.Errorf("smaps_rollup: no line %s", name)
 }
