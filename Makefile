@@ -11,7 +11,7 @@ FAST = $$(go list ./... | grep -v '/e2e$$')
 .PHONY: build test clients vet gofmt staticcheck lint fuzz bench clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/keyhole ./cmd/keyhole
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/keyhole ./cmd/pushd
 
 test: clients vet
 	go test -race $(FAST)
