@@ -183,7 +183,7 @@ func (s *pushSite) tap() *tap {
 			if err != nil {
 				return
 			}
-			tasks.Go(func() { tp.relay(ctx, down, s.edge.address) })
+			tasks.Go(func() { tp.relay(ctx, down, s.address) })
 		}
 	})
 	return tp

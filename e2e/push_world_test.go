@@ -173,11 +173,12 @@ func (n *pushNode) metric(line string) string {
 
 // A pushSite is a node behind an edge, as clients see it.
 type pushSite struct {
-	t     *testing.T
-	node  *pushNode
-	edge  *edge
-	setup setup // of the edge
-	host  string
+	t       *testing.T
+	node    *pushNode
+	edge    *edge  // nil: none, as of at
+	setup   setup  // of the edge
+	address string // that clients connect to; the edge's stays when that is started again
+	host    string
 }
 
 // pushSiteFor starts a node and an edge before it, for one test alone.
@@ -199,7 +200,10 @@ func pushSiteOver(t *testing.T, nodes []*pushNode) *pushSite {
 func (s *pushSite) startEdge() {
 	s.t.Helper()
 	e := edgeFor(s.t, s.setup)
-	s.edge, s.setup.listen = e, e.address
+	s.edge = e
+	if s.address == "" { // terminals that run read it
+		s.address, s.setup.listen = e.address, e.address
+	}
 }
 
 func addresses(nodes []*pushNode) (all []string) {
@@ -211,18 +215,18 @@ func addresses(nodes []*pushNode) (all []string) {
 
 // at is the site as it is without the edge, at one of its nodes.
 func (s *pushSite) at(n *pushNode) *pushSite {
-	return &pushSite{t: s.t, node: n, edge: &edge{address: n.origin.address, port: portOf(n.origin.address)}, host: s.host}
+	return &pushSite{t: s.t, node: n, address: n.origin.address, host: s.host}
 }
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
 // url is the site's, with the edge's port.
-func (s *pushSite) url() string { return "https://" + net.JoinHostPort(s.host, s.edge.port) }
+func (s *pushSite) url() string { return "https://" + net.JoinHostPort(s.host, portOf(s.address)) }
 
 // dial connects to the edge, whatever the name.
 func (s *pushSite) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, network, s.edge.address)
+	return d.DialContext(ctx, network, s.address)
 }
 
 // http is a client that reaches the node through the edge, and trusts the tests' authority.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"syscall"
 
@@ -52,6 +53,9 @@ func operate(cmd *cobra.Command, s *settings) (*operator, error) {
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("control socket: %w; the user that runs pushd may open it", err)
+	}
+	if _, err := os.Stat(c.Data); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "pushd: there was no data folder %s; it is made now\n", c.Data)
 	}
 	o.node, err = openFolder(cmd.Context(), c, logger(config.Log{Level: slog.LevelWarn, Format: "text"}, cmd.ErrOrStderr()))
 	return o, err

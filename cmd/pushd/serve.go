@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -197,11 +199,18 @@ func (n *node) listen(ctx context.Context) error {
 	return manage()
 }
 
+// where names the store, without the passwords that URLs may have.
 func (n *node) where() string {
-	if n.config.Store.URL != "" {
-		return n.config.Store.URL
+	if n.config.Store.URL == "" {
+		return n.config.Data
 	}
-	return n.config.Data
+	urls := strings.Split(n.config.Store.URL, ",")
+	for i, text := range urls {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil { // as the configuration has checked
+			urls[i] = u.Redacted()
+		}
+	}
+	return strings.Join(urls, ",")
 }
 
 // openCertificate makes the certificate, from files or by ACME, and returns
@@ -234,7 +243,11 @@ func (n *node) openCertificate(ctx context.Context) (manage func() error, err er
 // listenControl opens the socket that the other commands speak to.
 func (n *node) listenControl() error {
 	path := filepath.Join(n.config.Data, controlSocket)
-	os.Remove(path) // of a process that was killed: the folder is locked by us
+	if other, err := net.Dial("unix", path); err == nil {
+		other.Close()
+		return fmt.Errorf("control socket: another pushd runs on the data folder %s: stop it, or give this one a folder of its own", n.config.Data)
+	}
+	os.Remove(path) // of a process that was killed
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)

@@ -147,3 +147,11 @@ func claimsOf(rec store.Session, client keys.Public) keys.Claims {
 		ID: rec.ID, Epoch: rec.Epoch, Expires: rec.Expires, Thumbprint: client.Thumbprint(),
 	}
 }
+
+// Knows reports whether a session is sealed to a key that this node has, which
+// says nothing else of it. Open has to ask the store for any other, and may
+// wait for that.
+func (a *Auth) Knows(session string) bool {
+	kid, err := keys.SessionKey(session)
+	return err == nil && a.ring.get().Find(kid) != nil
+}

@@ -236,3 +236,17 @@ func TestStoreThatDoesNotAnswerIsNoVerdict(t *testing.T) {
 	_, _, err := a.user(ctx, "alice")
 	wantCode(t, "user", err, wire.StoreUnavailable)
 }
+
+// Only a session that is sealed to a key of this node is known, whatever else
+// is wrong with it.
+func TestKnowsIsOfTheKeyAlone(t *testing.T) {
+	w := newWorld(t)
+	a := w.node()
+	w.user("alice")
+	session := w.login(a, "alice").session
+	for text, want := range map[string]bool{session: true, "": false, "!": false, "AAAAAAAAAAAA" + session[12:]: false} {
+		if got := a.Knows(text); got != want {
+			t.Errorf("Knows(%.20q) = %v, want %v", text, got, want)
+		}
+	}
+}

@@ -44,6 +44,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	err := s.channels.Close(closing)
+	select { // or kill would cut off the closes that say why
+	case <-empty:
+	case <-closing.Done():
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}

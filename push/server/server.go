@@ -97,7 +97,7 @@ func New(c Config) (*Server, error) {
 	})
 	s.http = &http.Server{
 		Handler:           s.Handler(),
-		TLSConfig:         c.TLS,
+		TLSConfig:         c.TLS.Clone(), // net/http writes into it
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -110,7 +110,7 @@ func (t *terminal) next() error {
 	if err != nil {
 		return err
 	}
-	if _, opens := f.(*wire.Hello); opens {
+	if h, opens := f.(*wire.Hello); opens && t.s.config.Auth.Knows(h.Session) {
 		leave, err := t.admit()
 		if err != nil {
 			return err
@@ -123,7 +123,8 @@ func (t *terminal) next() error {
 }
 
 // admit waits until few others open their sessions. The client is not to blame
-// for that time.
+// for that time. Whoever comes with a session of a key that is not known here
+// takes no place: opening it may wait for the ring to be read again.
 func (t *terminal) admit() (leave func(), err error) {
 	start := time.Now()
 	leave, err = t.s.opening.enter(t.s.live.ctx)
