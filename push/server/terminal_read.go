@@ -91,7 +91,7 @@ func (t *terminal) buffered() bool {
 func readable(fd uintptr) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err != syscall.EAGAIN && err != syscall.EINTR
+	return err != syscall.EAGAIN
 }
 
 // readFrame returns the next frame. The buffer that it is read into is back in
