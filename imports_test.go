@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"proxy":                {"routes", "backend", "sni", "proxy/relay"},
 	"cmd/internal/cli":     {"config/strict"},
 	"cmd/internal/clitest": {},
+	"internal/testkit":     {},
 	"cmd/keyhole":          {"cmd/internal/cli", "config", "routes", "backend", "sni", "proxy", "proxy/relay"},
 
 	"push/keys":      {},
@@ -54,8 +55,8 @@ var allowed = map[string][]string{
 var programs = []string{"bench", "e2e", "testdata"}
 
 // rawAccess are the packages that may call the kernel by its descriptors:
-// the relay, whose business it is, and the benchmarks.
-var rawAccess = []string{"proxy/relay", "bench", "bench/push", "bench/internal/proc"}
+// the relay, whose business it is, the benchmarks, and the tests' helpers.
+var rawAccess = []string{"proxy/relay", "internal/testkit", "bench", "bench/push", "bench/internal/proc"}
 
 // A source is one parsed Go file that is not a test.
 type source struct {
@@ -146,6 +147,25 @@ func TestOnlyTheRelayTouchesDescriptors(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// forTests are packages that only tests may import. The tests of the edge and of
+// the push server share them, and they know neither.
+var forTests = []string{"internal/testkit", "cmd/internal/clitest"}
+
+func TestOnlyTestsImportTheirHelpers(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, at := range s.imports() {
+			if slices.Contains(forTests, strings.TrimPrefix(at, "keyhole/")) {
+				t.Errorf("%s imports %s, want it in tests alone", s.name, at)
+			}
+		}
+	}
+	for _, p := range forTests {
+		if may, known := allowed[p]; !known || len(may) > 0 {
+			t.Errorf("%s may import %q of ours, want a rule that allows none", p, may)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 )
 
@@ -57,7 +58,7 @@ func (c *counting) Handle(ctx context.Context, r slog.Record) error {
 // Every record that is committed is written, from several loops at once, and
 // by the time that Close returns.
 func TestAccessLogWritesEveryRecord(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	out := &recordLog{}
 	a := NewAccessLog(out, Text, nil, slog.New(slog.DiscardHandler))
 	const loops, each = 4, 20000
@@ -75,13 +76,13 @@ func TestAccessLogWritesEveryRecord(t *testing.T) {
 
 // One record, and then none: it must not wait for a second.
 func TestAccessLogWritesASingleRecord(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	out := &recordLog{}
 	a := NewAccessLog(out, Text, nil, slog.New(slog.DiscardHandler))
 	h := hand{a.ring(0)}
 	for i := range 200 {
 		h.write(1)
-		eventually(t, "the record is written", func() bool { return out.count() == i+1 })
+		testkit.Eventually(t, "the record is written", func() bool { return out.count() == i+1 })
 	}
 	a.Close()
 }
@@ -106,7 +107,7 @@ func (g *gate) Write(b []byte) (int, error) {
 // While the writer is stuck, records fill the ring and the rest are dropped
 // and counted; whoever makes them never waits.
 func TestAccessLogDropsWhenTheWriterIsStuck(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	g := &gate{tried: make(chan struct{}, 1)}
 	log := newCounting()
 	a := NewAccessLog(g, Text, nil, log.logger())
@@ -131,7 +132,7 @@ func TestAccessLogDropsWhenTheWriterIsStuck(t *testing.T) {
 
 // A disk that is full is reported once, not with every record.
 func TestAccessLogReportsAFailingWriterOnce(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +143,7 @@ func TestAccessLogReportsAFailingWriterOnce(t *testing.T) {
 	h := hand{a.ring(0)}
 	for i := range 50 {
 		h.write(1)
-		eventually(t, "the record is dropped", func() bool { return a.Dropped() == uint64(i+1) })
+		testkit.Eventually(t, "the record is dropped", func() bool { return a.Dropped() == uint64(i+1) })
 	}
 	a.Close()
 	if n := log.errors.Load(); n != 1 {
@@ -173,7 +174,7 @@ func (f *failing) Write(b []byte) (int, error) {
 // After a line that was cut off, the next begins on a line of its own; in a
 // new file it is the first.
 func TestAccessLogAfterATornLine(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	for _, reopen := range []bool{false, true} {
 		f := &failing{}
 		f.room.Store(10)
@@ -181,7 +182,7 @@ func TestAccessLogAfterATornLine(t *testing.T) {
 		a := NewAccessLog(f, Text, nil, log.logger())
 		h := hand{a.ring(0)}
 		h.write(1)
-		eventually(t, "the record is dropped", func() bool { return a.Dropped() == 1 })
+		testkit.Eventually(t, "the record is dropped", func() bool { return a.Dropped() == 1 })
 		after := &f.recordLog
 		if reopen {
 			after = &recordLog{}
@@ -204,7 +205,7 @@ func TestAccessLogAfterATornLine(t *testing.T) {
 // After Reopen returns, the former file is not written to any more, and no
 // record is lost between the two.
 func TestAccessLogReopen(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	dir := t.TempDir()
 	first, err := os.Create(filepath.Join(dir, "1"))
 	if err != nil {
@@ -244,7 +245,7 @@ func (s stuck) Write(b []byte) (int, error) {
 // A log that cannot be written does not slow connections: more of them come
 // and go than the ring has room for.
 func TestConnectionsGoOnWithoutTheirLog(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	w := stuck{make(chan struct{})}
 	access := NewAccessLog(w, JSON, nil, slog.New(slog.DiscardHandler))
 	server, err := New(one("shop.example", refusing(t)).config(t), access)
@@ -261,7 +262,7 @@ func TestConnectionsGoOnWithoutTheirLog(t *testing.T) {
 	n := 0
 	for ; n < 4*ringSize && !dropped(); n++ {
 		c := e.dial()
-		send(t, c, []byte("not TLS"))
+		c.Send("not TLS")
 		readAll(c)
 		c.Close()
 	}

@@ -5,25 +5,26 @@ import (
 	"errors"
 	"testing"
 
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 )
 
 // Shutdown waits for who is being served; when it may wait no longer, what is
 // left ends as drained, with its bytes in the record.
 func TestShutdownDrains(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	e := serve(t, one("shop.example", o.address()))
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", o.Address()))
 	h := hello(t, "shop.example")
 	client := e.dial()
-	send(t, client, h)
-	server := o.accept()
-	want(t, server, h)
+	client.SendBytes(h)
+	server := o.Accept()
+	server.WantBytes(h)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.Shutdown(ctx) }()
-	send(t, client, []byte("still served"))
-	want(t, server, []byte("still served"))
+	client.Send("still served")
+	server.Want("still served")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v, want %v", err, context.Canceled)
@@ -37,13 +38,13 @@ func TestShutdownDrains(t *testing.T) {
 }
 
 func TestCloseKills(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	e := serve(t, one("shop.example", o.address()))
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", o.Address()))
 	client := e.dial()
 	h := hello(t, "shop.example")
-	send(t, client, h)
-	want(t, o.accept(), h)
+	client.SendBytes(h)
+	o.Accept().WantBytes(h)
 	e.Close()
 	if b, err := readAll(client); len(b) != 0 || err != nil {
 		t.Errorf("client reads %q, %v, want a clean close", b, err)

@@ -7,22 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keyhole/backend"
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 )
-
-// patience bounds every wait of these tests. It is spent only by one that
-// fails.
-const patience = 20 * time.Second
 
 // An edge is a server under test, and the records that it has written.
 type edge struct {
@@ -157,7 +150,7 @@ func (l *recordLog) records(t testing.TB) []jsonRecord {
 // record waits for the n-th record.
 func (e *edge) record(n int) jsonRecord {
 	e.t.Helper()
-	eventually(e.t, "the record is written", func() bool { return e.log.count() >= n })
+	testkit.Eventually(e.t, "the record is written", func() bool { return e.log.count() >= n })
 	return e.log.records(e.t)[n-1]
 }
 
@@ -172,31 +165,9 @@ func (e *edge) wantRecord(n int, reason relay.Reason, phase relay.Phase) jsonRec
 }
 
 // dial connects a client.
-func (e *edge) dial() *net.TCPConn {
+func (e *edge) dial() *testkit.Peer {
 	e.t.Helper()
-	c, err := net.Dial("tcp", e.addr)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	c.SetDeadline(time.Now().Add(patience))
-	e.t.Cleanup(func() { c.Close() })
-	return c.(*net.TCPConn)
-}
-
-func send(t testing.TB, c net.Conn, b []byte) {
-	t.Helper()
-	if _, err := c.Write(b); err != nil {
-		t.Fatalf("write of %d bytes: %v", len(b), err)
-	}
-}
-
-// want reads exactly b.
-func want(t testing.TB, c net.Conn, b []byte) {
-	t.Helper()
-	got := make([]byte, len(b))
-	if n, err := io.ReadFull(c, got); !bytes.Equal(got, b) {
-		t.Fatalf("read %.40q (%d bytes, %v), want %.40q (%d bytes)", got[:n], n, err, b, len(b))
-	}
+	return testkit.Dial(e.t, e.addr)
 }
 
 // readAll reads to the end, which may be a reset.
@@ -209,111 +180,8 @@ func clientEnds(client, server net.Conn) {
 	server.Close()
 }
 
-// An origin is a listener that tests accept from.
-type origin struct {
-	*net.TCPListener
-	t testing.TB
-}
-
-func newOrigin(t testing.TB) *origin {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return &origin{ln.(*net.TCPListener), t}
-}
-
-func (o *origin) address() string { return o.Addr().String() }
-
-func (o *origin) accept() *net.TCPConn {
-	o.t.Helper()
-	o.SetDeadline(time.Now().Add(patience))
-	c, err := o.AcceptTCP()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	c.SetDeadline(time.Now().Add(patience))
-	o.t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// echo answers every connection with what it sends, until the origin is
-// closed.
-func (o *origin) echo() *sync.WaitGroup {
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := o.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-			})
-		}
-	})
-	o.t.Cleanup(func() {
-		o.Close()
-		serving.Wait()
-	})
-	return &serving
-}
-
-// refusing returns an address that nobody listens on, and nobody will: a socket that
-// does not listen keeps the port.
+// refusing is the address of a server that refuses each dial.
 func refusing(t testing.TB) string {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := at.(*unix.SockaddrInet4).Port
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-}
-
-// eventually waits until ok is true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	late := time.After(patience)
-	for !ok() {
-		select {
-		case <-look.C:
-		case <-late:
-			t.Fatalf("after %s still not: %s", patience, what)
-		}
-	}
-}
-
-// TestMain has the runtime open its poller first, which it keeps.
-func TestMain(m *testing.M) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	ln.Close()
-	os.Exit(m.Run())
-}
-
-func newUnixOrigin(t testing.TB, path string) *net.UnixListener {
-	t.Helper()
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	ln.SetDeadline(time.Now().Add(patience))
-	return ln
+	return testkit.Refusing(t).String()
 }

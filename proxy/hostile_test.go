@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 )
@@ -19,10 +21,10 @@ import (
 // besieged is an edge with short limits before an origin that echoes.
 func besieged(t *testing.T, hello time.Duration) *edge {
 	t.Helper()
-	o := newOrigin(t)
-	o.echo()
-	s := one("shop.example", o.address())
-	s.Timeouts = relay.Timeouts{Hello: hello, Connect: patience, HalfClose: patience}
+	o := testkit.NewOrigin(t)
+	o.Echo()
+	s := one("shop.example", o.Address())
+	s.Timeouts = relay.Timeouts{Hello: hello, Connect: testkit.Patience, HalfClose: testkit.Patience}
 	s.HelloBytes = 16 << 10
 	return serve(t, s)
 }
@@ -32,14 +34,14 @@ func (e *edge) stillServes() {
 	e.t.Helper()
 	client := e.dial()
 	h := hello(e.t, "shop.example")
-	send(e.t, client, h)
-	want(e.t, client, h)
+	client.SendBytes(h)
+	client.WantBytes(h)
 	client.Close()
 }
 
 // A byte now and then does not win time: the limit is for the whole hello.
 func TestSlowHello(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const limit = 300 * time.Millisecond
 	e := besieged(t, limit)
 	client := e.dial()
@@ -73,14 +75,14 @@ func TestSlowHello(t *testing.T) {
 // Half a hello and then nothing: many such clients hold a small block each,
 // and all are gone when their time is up.
 func TestHalfAHelloThenNothing(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := besieged(t, 2*time.Second)
 	half := hello(t, "shop.example")[:700]
 	const clients = 500
 	for range clients {
-		send(t, e.dial(), half)
+		e.dial().SendBytes(half)
 	}
-	eventually(t, "all are accepted", func() bool { return e.Accepted() == clients })
+	testkit.Eventually(t, "all are accepted", func() bool { return e.Accepted() == clients })
 	held := 0
 	for _, s := range e.Stats() {
 		held += s.BytesHeld
@@ -95,8 +97,8 @@ func TestHalfAHelloThenNothing(t *testing.T) {
 // A hello that never ends is cut off at the limit, long before the client is
 // done.
 func TestHugeHello(t *testing.T) {
-	noLeaks(t)
-	e := besieged(t, patience)
+	testkit.NoLeaks(t)
+	e := besieged(t, testkit.Patience)
 	const clients = 20
 	for i := range clients {
 		client := e.dial()
@@ -120,17 +122,16 @@ func TestHugeHello(t *testing.T) {
 }
 
 func TestHelloThenReset(t *testing.T) {
-	noLeaks(t)
-	e := besieged(t, patience)
+	testkit.NoLeaks(t)
+	e := besieged(t, testkit.Patience)
 	h := hello(t, "shop.example")
 	const clients = 300
 	for range clients {
 		client := e.dial()
-		send(t, client, h)
-		client.SetLinger(0)
-		client.Close()
+		client.SendBytes(h)
+		client.Reset()
 	}
-	eventually(t, "each has its record", func() bool { return e.log.count() == clients })
+	testkit.Eventually(t, "each has its record", func() bool { return e.log.count() == clients })
 	for _, r := range e.log.records(t) {
 		switch r.Reason {
 		case "client_reset", "client_gone":
@@ -144,10 +145,10 @@ func TestHelloThenReset(t *testing.T) {
 // Thousands connect and say nothing. Each is a descriptor and a slot, and no
 // more.
 func TestThousandsOfSilentClients(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := besieged(t, time.Second)
 	clients := 3000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.RaceEnabled {
 		clients = 500
 	}
 	e.stillServes() // what serving takes at all
@@ -167,7 +168,7 @@ func TestThousandsOfSilentClients(t *testing.T) {
 		}
 	}
 	// The kernel keeps them back for a while, since they have said nothing.
-	eventually(t, "all are accepted", func() bool { return e.Accepted() == uint64(clients)+1 })
+	testkit.Eventually(t, "all are accepted", func() bool { return e.Accepted() == uint64(clients)+1 })
 	for _, s := range e.Stats() {
 		if s.BytesHeld != 0 || s.PipesLent != 0 {
 			t.Errorf("loop holds %+v for silent clients, want no bytes and no pipes", s)
@@ -186,7 +187,7 @@ func TestThousandsOfSilentClients(t *testing.T) {
 // hello.
 func (e *edge) wantTimeouts(clients int) {
 	e.t.Helper()
-	eventually(e.t, "each has its record", func() bool { return uint64(e.log.count()) == e.Accepted() })
+	testkit.Eventually(e.t, "each has its record", func() bool { return uint64(e.log.count()) == e.Accepted() })
 	late := 0
 	for _, r := range e.log.records(e.t) {
 		if r.Reason == "hello_timeout" && r.Phase == "hello" {
@@ -207,7 +208,7 @@ func (e *edge) sockaddr() *unix.SockaddrInet4 {
 // Random bytes, and hellos with random damage, in random pieces: each client
 // is answered or cut off, and has its record.
 func TestGarbage(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := besieged(t, 500*time.Millisecond)
 	h := hello(t, "shop.example", "h2")
 	const workers, each = 8, 60
@@ -221,7 +222,7 @@ func TestGarbage(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	eventually(t, "each has its record", func() bool { return e.log.count() == workers*each })
+	testkit.Eventually(t, "each has its record", func() bool { return e.log.count() == workers*each })
 	known := map[string]bool{}
 	for r := relay.TooManyConnections; r <= relay.Killed; r++ {
 		known[r.String()] = true
@@ -257,7 +258,7 @@ func (e *edge) garbage(r *rand.Rand, h []byte) {
 		b = b[n:]
 	}
 	if r.IntN(2) == 0 {
-		c.CloseWrite()
+		c.Conn.(*net.TCPConn).CloseWrite() // an error says that the edge was first
 		readAll(c)
 	}
 }
@@ -265,10 +266,10 @@ func (e *edge) garbage(r *rand.Rand, h []byte) {
 // Many clients of every kind at once: the records are as many as the
 // connections that were accepted, each with its own reason and bytes.
 func TestOneRecordForEachConnection(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	o.echo()
-	s := one("shop.example", refusing(t), o.address())
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	o.Echo()
+	s := one("shop.example", refusing(t), o.Address())
 	s.otherwise.Reject = routes.RejectReset
 	e := serve(t, s)
 	good, bad := hello(t, "shop.example"), hello(t, "none.example")
@@ -280,14 +281,14 @@ func TestOneRecordForEachConnection(t *testing.T) {
 				c := e.dial()
 				switch (w + i) % 4 {
 				case 0:
-					send(t, c, bad)
+					c.SendBytes(bad)
 					readAll(c)
 				case 1:
-					send(t, c, good[:10])
+					c.SendBytes(good[:10])
 				default:
-					send(t, c, good)
-					want(t, c, good)
-					c.CloseWrite()
+					c.SendBytes(good)
+					c.WantBytes(good)
+					c.FIN()
 					readAll(c)
 				}
 				c.Close()
@@ -295,7 +296,7 @@ func TestOneRecordForEachConnection(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	eventually(t, "each has its record", func() bool { return e.log.count() == workers*each })
+	testkit.Eventually(t, "each has its record", func() bool { return e.log.count() == workers*each })
 	if n := e.Accepted(); n != workers*each {
 		t.Errorf("%d connections are accepted, want %d", n, workers*each)
 	}

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"keyhole/backend"
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 )
@@ -15,66 +15,66 @@ import (
 // The origin gets the hello as it came, and whatever the client sent behind
 // it, byte for byte; the record has the sum.
 func TestHelloIsForwardedAsItCame(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	e := serve(t, one("shop.example", o.address()))
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", o.Address()))
 	h := hello(t, "shop.example", "h2", "http/1.1")
 	for i, early := range []int{0, 1, 1000, 200 << 10} {
 		data := bytes.Repeat([]byte{0xe5}, early)
 		client := e.dial()
 		go func() {
 			client.Write(append(bytes.Clone(h), data...))
-			client.CloseWrite()
+			client.FIN()
 		}()
-		server := o.accept()
-		want(t, server, h)
-		want(t, server, data)
+		server := o.Accept()
+		server.WantBytes(h)
+		server.WantBytes(data)
 		if b, err := readAll(server); len(b) != 0 || err != nil {
 			t.Errorf("behind the client's bytes origin reads %q, %v, want the end", b, err)
 		}
-		send(t, server, []byte("answer"))
+		server.Send("answer")
 		server.Close()
-		want(t, client, []byte("answer"))
+		client.Want("answer")
 		client.Close()
 		r := e.wantRecord(i+1, relay.ClientClosed, relay.PhaseRelay)
 		if up := uint64(len(h) + early); r.Up != up || r.Down != 6 {
 			t.Errorf("record says %d bytes up and %d down, want %d and 6", r.Up, r.Down, up)
 		}
 		if r.SNI != "shop.example" || r.ALPN != "h2" || r.Route != "shop.example" || r.Backend != "pool" ||
-			r.Server != o.address() || r.Attempts != 1 || r.Listen != "main" || !r.Client.Addr().IsLoopback() {
+			r.Server != o.Address() || r.Attempts != 1 || r.Listen != "main" || !r.Client.Addr().IsLoopback() {
 			t.Errorf("record says %+v, want the connection's own data", r)
 		}
 	}
 }
 
 func TestHelloInSingleBytes(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	e := serve(t, one("shop.example", o.address()))
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", o.Address()))
 	client := e.dial()
 	h := hello(t, "shop.example")
 	for i := range h {
-		send(t, client, h[i:i+1])
+		client.SendBytes(h[i : i+1])
 	}
-	server := o.accept()
-	want(t, server, h)
+	server := o.Accept()
+	server.WantBytes(h)
 	clientEnds(client, server)
 	e.wantRecord(1, relay.ClientClosed, relay.PhaseRelay)
 }
 
 func TestHelloOverManyRecords(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	e := serve(t, one("shop.example", o.address()))
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", o.Address()))
 	whole := hello(t, "shop.example")
 	for i, size := range []int{1, 16, 500} {
 		client := e.dial()
 		h := records(whole, size)
 		for rest := h; len(rest) > 0; rest = rest[min(len(rest), 700):] {
-			send(t, client, rest[:min(len(rest), 700)])
+			client.SendBytes(rest[:min(len(rest), 700)])
 		}
-		server := o.accept()
-		want(t, server, h)
+		server := o.Accept()
+		server.WantBytes(h)
 		clientEnds(client, server)
 		if r := e.wantRecord(i+1, relay.ClientClosed, relay.PhaseRelay); r.SNI != "shop.example" {
 			t.Errorf("record of a hello in records of %d bytes says %q, want shop.example", size, r.SNI)
@@ -83,8 +83,8 @@ func TestHelloOverManyRecords(t *testing.T) {
 }
 
 func TestRoutesByNameAndALPN(t *testing.T) {
-	noLeaks(t)
-	origins := []*origin{newOrigin(t), newOrigin(t), newOrigin(t)}
+	testkit.NoLeaks(t)
+	origins := []*testkit.Origin{testkit.NewOrigin(t), testkit.NewOrigin(t), testkit.NewOrigin(t)}
 	s := setup{
 		routes: []routes.Route{
 			{SNI: []string{"*.example"}, Backend: 0},
@@ -93,7 +93,7 @@ func TestRoutesByNameAndALPN(t *testing.T) {
 		otherwise: routes.Default{Backend: 2},
 	}
 	for _, o := range origins {
-		s.backends = append(s.backends, backend.Config{Servers: []backend.ServerConfig{{Address: o.address()}}})
+		s.backends = append(s.backends, backend.Config{Servers: []backend.ServerConfig{{Address: o.Address()}}})
 	}
 	e := serve(t, s)
 	for i, c := range []struct {
@@ -110,32 +110,28 @@ func TestRoutesByNameAndALPN(t *testing.T) {
 	} {
 		client := e.dial()
 		h := hello(t, c.name, c.alpn...)
-		send(t, client, h)
-		server := origins[c.to].accept()
-		want(t, server, h)
+		client.SendBytes(h)
+		server := origins[c.to].Accept()
+		server.WantBytes(h)
 		clientEnds(client, server)
-		if r := e.record(i + 1); r.Route != c.route || r.Server != origins[c.to].address() {
-			t.Errorf("%q %q: record says route %q and server %q, want %q and %q", c.name, c.alpn, r.Route, r.Server, c.route, origins[c.to].address())
+		if r := e.record(i + 1); r.Route != c.route || r.Server != origins[c.to].Address() {
+			t.Errorf("%q %q: record says route %q and server %q, want %q and %q", c.name, c.alpn, r.Route, r.Server, c.route, origins[c.to].Address())
 		}
 	}
 }
 
 func TestUnixOrigin(t *testing.T) {
-	noLeaks(t)
-	o := newUnixOrigin(t, filepath.Join(t.TempDir(), "origin"))
-	e := serve(t, one("shop.example", refusing(t), "unix:"+o.Addr().String()))
+	testkit.NoLeaks(t)
+	o := testkit.ListenOrigin(t, "unix", filepath.Join(t.TempDir(), "origin"))
+	e := serve(t, one("shop.example", refusing(t), "unix:"+o.Address()))
 	client := e.dial()
 	h := hello(t, "shop.example")
-	send(t, client, h)
-	server, err := o.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.SetDeadline(time.Now().Add(patience))
-	want(t, server, h)
+	client.SendBytes(h)
+	server := o.Accept()
+	server.WantBytes(h)
 	clientEnds(client, server)
 	r := e.wantRecord(1, relay.ClientClosed, relay.PhaseRelay)
-	if r.Server != "unix:"+o.Addr().String() || r.Attempts > 2 || r.Error != "" {
+	if r.Server != "unix:"+o.Address() || r.Attempts > 2 || r.Error != "" {
 		t.Errorf("record says %+v, want the socket, at most 2 attempts, and no error of the refused one", r)
 	}
 }
@@ -143,39 +139,39 @@ func TestUnixOrigin(t *testing.T) {
 // A reload decides for connections that are accepted after it; the open ones
 // stay where they are, and one whose hello is half read is the old table's.
 func TestReload(t *testing.T) {
-	noLeaks(t)
-	before, after := newOrigin(t), newOrigin(t)
-	e := serve(t, one("shop.example", before.address()))
+	testkit.NoLeaks(t)
+	before, after := testkit.NewOrigin(t), testkit.NewOrigin(t)
+	e := serve(t, one("shop.example", before.Address()))
 	h := hello(t, "shop.example")
 
 	open := e.dial()
-	send(t, open, h)
-	server := before.accept()
-	want(t, server, h)
+	open.SendBytes(h)
+	server := before.Accept()
+	server.WantBytes(h)
 	half := e.dial()
-	send(t, half, h[:20])
-	eventually(t, "the second is accepted", func() bool { return e.Active() == 2 })
+	half.SendBytes(h[:20])
+	testkit.Eventually(t, "the second is accepted", func() bool { return e.Active() == 2 })
 	e.Stats() // the loops have dealt with it
 
-	e.Reload(one("shop.example", after.address()).config(t))
+	e.Reload(one("shop.example", after.Address()).config(t))
 
 	next := e.dial()
-	send(t, next, h)
-	want(t, after.accept(), h)
-	send(t, half, h[20:])
-	want(t, before.accept(), h)
-	send(t, open, []byte("ping"))
-	want(t, server, []byte("ping"))
-	send(t, server, []byte("pong"))
-	want(t, open, []byte("pong"))
+	next.SendBytes(h)
+	after.Accept().WantBytes(h)
+	half.SendBytes(h[20:])
+	before.Accept().WantBytes(h)
+	open.Send("ping")
+	server.Want("ping")
+	server.Send("pong")
+	open.Want("pong")
 }
 
 // Each pick is released once, however its connection ends: the server's one
 // place is free again, and there is never a second one.
 func TestServerIsReleasedOnce(t *testing.T) {
-	noLeaks(t)
-	o := newOrigin(t)
-	s := one("shop.example", refusing(t), o.address())
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	s := one("shop.example", refusing(t), o.Address())
 	s.backends[0].MaxConnections = 1
 	s.routes[0].Reject = routes.RejectReset
 	e := serve(t, s)
@@ -183,12 +179,12 @@ func TestServerIsReleasedOnce(t *testing.T) {
 	records := 0
 	for range 5 {
 		client := e.dial()
-		send(t, client, h)
-		server := o.accept()
-		want(t, server, h)
+		client.SendBytes(h)
+		server := o.Accept()
+		server.WantBytes(h)
 
 		second := e.dial()
-		send(t, second, h)
+		second.SendBytes(h)
 		if b, err := readAll(second); len(b) != 0 || err == nil {
 			t.Errorf("a second connection reads %q, %v, want a reset", b, err)
 		}
@@ -203,14 +199,14 @@ func TestServerIsReleasedOnce(t *testing.T) {
 }
 
 func TestDeniedAddressLooksLikeNoRoute(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := one("shop.example", refusing(t))
 	s.routes[0].Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	e := serve(t, s)
 	var seen [2][]byte
 	for i, name := range []string{"shop.example", "none.example"} {
 		client := e.dial()
-		send(t, client, hello(t, name))
+		client.SendBytes(hello(t, name))
 		seen[i], _ = readAll(client)
 		client.Close()
 	}

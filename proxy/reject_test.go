@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyhole/backend"
+	"keyhole/internal/testkit"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 )
@@ -65,11 +66,11 @@ func TestRejections(t *testing.T) {
 	for _, how := range []routes.Reject{routes.RejectAlert, routes.RejectClose, routes.RejectReset} {
 		for _, r := range rejections {
 			t.Run(fmt.Sprintf("%s/%s", how, r.name), func(t *testing.T) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				e := serve(t, rejecting(t, how))
 				e.config.Load().Pools[1].Pick(netip.Addr{}, nil) // takes the one place
 				client := e.dial()
-				send(t, client, r.hello(t))
+				client.SendBytes(r.hello(t))
 				b, err := readAll(client)
 				wantBye(t, how, r.alert, b, err)
 				client.Close()
@@ -104,13 +105,13 @@ func wantBye(t *testing.T, how routes.Reject, alert byte, got []byte, err error)
 // Silence: nothing, not even an end, until the time for a hello has passed
 // once more.
 func TestRejectWithSilence(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := rejecting(t, routes.RejectSilence)
 	s.Timeouts.Hello = 200 * time.Millisecond
 	e := serve(t, s)
 	client := e.dial()
 	sent := time.Now()
-	send(t, client, hello(t, "none.example"))
+	client.SendBytes(hello(t, "none.example"))
 	b, err := readAll(client)
 	if took := time.Since(sent); len(b) != 0 || err != nil || took < s.Timeouts.Hello {
 		t.Errorf("client reads %q, %v after %s, want silence for %s and a close", b, err, took, s.Timeouts.Hello)
@@ -121,13 +122,13 @@ func TestRejectWithSilence(t *testing.T) {
 // The alert arrives although the client goes on sending: closing with unread
 // bytes would reset the connection before the client has read it.
 func TestAlertIsReadByAClientThatGoesOnSending(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := serve(t, rejecting(t, routes.RejectAlert))
 	h := hello(t, "none.example")
 	for i := range 20 {
 		client := e.dial()
-		send(t, client, append(bytes.Clone(h), make([]byte, 100<<10)...))
-		want(t, client, []byte{21, 3, 1, 0, 2, 2, 112})
+		client.SendBytes(append(bytes.Clone(h), make([]byte, 100<<10)...))
+		client.WantBytes([]byte{21, 3, 1, 0, 2, 2, 112})
 		if b, err := readAll(client); len(b) != 0 || err != nil {
 			t.Errorf("behind the alert client reads %q, %v, want a clean close", b, err)
 		}
@@ -140,17 +141,17 @@ func TestAlertIsReadByAClientThatGoesOnSending(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := one("shop.example", refusing(t))
 	s.MaxConnections = 2
 	e := serve(t, s)
 	for range 2 {
-		send(t, e.dial(), []byte("\x16"))
+		e.dial().Send("\x16")
 	}
-	eventually(t, "two are open", func() bool { return e.Active() == 2 })
+	testkit.Eventually(t, "two are open", func() bool { return e.Active() == 2 })
 	e.Stats() // asked and answered: both are admitted
 	third := e.dial()
-	send(t, third, []byte("\x16"))
+	third.Send("\x16")
 	if b, err := readAll(third); len(b) != 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("client reads %q, %v, want %v", b, err, syscall.ECONNRESET)
 	}
@@ -160,15 +161,15 @@ func TestTooManyConnections(t *testing.T) {
 // Of many that come at once, as many are admitted as there is room for:
 // neither one more nor one less.
 func TestExactlyAsManyConnectionsAsAllowed(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const room, clients = 10, 100
 	s := one("shop.example", refusing(t))
 	s.MaxConnections = room
 	e := serve(t, s)
 	for range clients {
-		send(t, e.dial(), []byte("\x16"))
+		e.dial().Send("\x16")
 	}
-	eventually(t, "the others are turned away", func() bool { return e.log.count() == clients-room })
+	testkit.Eventually(t, "the others are turned away", func() bool { return e.log.count() == clients-room })
 	e.Stats() // asked and answered: nobody is between accept and admission
 	if n := e.Active(); n != room || e.Accepted() != clients {
 		t.Errorf("%d connections are open of %d accepted, want %d of %d", n, e.Accepted(), room, clients)

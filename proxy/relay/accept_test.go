@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // rawClient is a client's socket, made before the descriptors run out.
@@ -17,7 +19,7 @@ func rawClient(t *testing.T) int {
 	}
 	t.Cleanup(func() { unix.Close(fd) })
 	// A read that finds nothing fails the test rather than hang it.
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}); err != nil {
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(testkit.Patience.Seconds())}); err != nil {
 		t.Fatal(err)
 	}
 	return fd
@@ -34,7 +36,7 @@ func rawHello(fd int, to netip.AddrPort) error {
 // Out of descriptors, a client is told so by a reset and has its record; when
 // there are some again, all is as before.
 func TestOutOfDescriptors(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	const n = 20
@@ -59,7 +61,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	client, server := e.pair(o)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
@@ -68,7 +70,7 @@ func TestOutOfDescriptors(t *testing.T) {
 // another thread. When there are descriptors again, it must get one again:
 // without, the next shortage leaves clients unanswered and the loop spinning.
 func TestSpareDescriptorComesBack(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	const n = 5
@@ -93,20 +95,20 @@ func TestSpareDescriptorComesBack(t *testing.T) {
 	}
 	free()
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 }
 
 // The dial is what finds no descriptor: the session hears of it.
 func TestOutOfDescriptorsAtTheDial(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client := e.dial()
-	client.send("hel")
-	eventually(t, "hello begun", func() bool { return e.engine.Active() == 1 })
+	client.Send("hel")
+	testkit.Eventually(t, "hello begun", func() bool { return e.engine.Active() == 1 })
 	free := useUpDescriptors(t)
-	client.send("lo\n")
-	client.want("\x15\x03\x01\x00\x02\x02\x50")
+	client.Send("lo\n")
+	client.Want("\x15\x03\x01\x00\x02\x02\x50")
 	free()
 	client.Close()
 	e.wantRecord(DialRefused, PhaseDial)
@@ -114,7 +116,7 @@ func TestOutOfDescriptorsAtTheDial(t *testing.T) {
 
 // Long-lived connections are spread evenly whichever loop accepts them.
 func TestSpreadWithinTenPercent(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const loops, connections = 4, 5000
 	e := serve(t, options{loops: loops})
 	clients := make([]int, connections)
@@ -124,7 +126,7 @@ func TestSpreadWithinTenPercent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all connections open", func() bool { return e.engine.Active() == connections })
+	testkit.Eventually(t, "all connections open", func() bool { return e.engine.Active() == connections })
 	e.settle()
 	for i, s := range e.engine.Stats() {
 		if want := connections / loops; s.Active < want*9/10 || s.Active > want*11/10 {

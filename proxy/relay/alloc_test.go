@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // quiet is a session that always dials one target, and allocates nothing.
@@ -25,11 +27,11 @@ func (q *quiet) Closed(Summary)           { *q.closed++ }
 // while connections come and go; both ends of each are raw sockets of this
 // goroutine.
 func TestConnectionsDoNotAllocate(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	origin, address := rawListener(t)
 	closed := 0
-	e, err := New(Options{Loops: 1, Timeouts: Timeouts{Hello: patience, Connect: patience, HalfClose: patience}, NewSession: func(*Conn) Session {
-		return &quiet{closed: &closed, verdict: Verdict{Op: Dial, Target: Target{Addr: address}, Idle: patience}}
+	e, err := New(Options{Loops: 1, Timeouts: Timeouts{Hello: testkit.Patience, Connect: testkit.Patience, HalfClose: testkit.Patience}, NewSession: func(*Conn) Session {
+		return &quiet{closed: &closed, verdict: Verdict{Op: Dial, Target: Target{Addr: address}, Idle: testkit.Patience}}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +101,7 @@ func shortConnection(listener int, edge *unix.SockaddrInet4) bool {
 
 // A round trip on an open connection allocates nothing either.
 func TestRoundTripsDoNotAllocate(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)

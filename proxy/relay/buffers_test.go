@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 func TestBlocksComeBackInTheirClass(t *testing.T) {
@@ -71,7 +73,7 @@ func TestBlockGrows(t *testing.T) {
 }
 
 func TestPipes(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	var p pipes
 	var lent []*pipe
 	for range maxPipes {
@@ -98,7 +100,7 @@ func TestPipes(t *testing.T) {
 
 // The bytes of one connection must never be given to the next.
 func TestPipeWithBytesInsideIsNotLentAgain(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	var p pipes
 	x := p.get()
 	unix.Write(int(x.w), []byte("secret"))
@@ -112,7 +114,7 @@ func TestPipeWithBytesInsideIsNotLentAgain(t *testing.T) {
 
 // Without descriptors there is no pipe, and that is no failure.
 func TestNoPipeIsToBeHad(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	free := useUpDescriptors(t)
 	var p pipes
 	x := p.get()
@@ -125,7 +127,7 @@ func TestNoPipeIsToBeHad(t *testing.T) {
 // The pipes that bulk traffic needed are kept for the next, but not by a loop
 // that has nothing left to do.
 func TestIdleLoopHoldsNoPipe(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
@@ -144,7 +146,7 @@ func TestIdleLoopHoldsNoPipe(t *testing.T) {
 		t.Error("8 MiB went without a pipe, want some")
 	}
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 	e.settle()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // fullBacklog returns a listener that does not answer: its queue of one is
@@ -36,25 +38,25 @@ func fullBacklog(t *testing.T) (o *origins, makeRoom func()) {
 }
 
 func TestDialRefusedGoesToTheNextServer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{refusing(t), refusing(t), o.target()}})
 	client, server := e.pair(o)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6, 0)
 }
 
 func TestDialTimeoutGoesToTheNextServer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const limit = 100 * time.Millisecond
 	full, _ := fullBacklog(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{full.target(), o.target()}, timeouts: Timeouts{Connect: limit}})
 	client, server := e.pair(o)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	s := e.wantRecord(ClientClosed, PhaseRelay)
 	wantBytes(t, s, 6, 0)
@@ -64,7 +66,7 @@ func TestDialTimeoutGoesToTheNextServer(t *testing.T) {
 }
 
 func TestAllServersFail(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, _ := fullBacklog(t)
 	for _, c := range []struct {
 		name    string
@@ -80,9 +82,9 @@ func TestAllServersFail(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e := serve(t, options{targets: c.targets, timeouts: Timeouts{Connect: 100 * time.Millisecond}})
 			client := e.dial()
-			client.send("hello\n")
-			client.want("\x15\x03\x01\x00\x02\x02\x50")
-			client.wantEnd(nil)
+			client.Send("hello\n")
+			client.Want("\x15\x03\x01\x00\x02\x02\x50")
+			client.WantEnd(nil)
 			client.Close()
 			wantBytes(t, e.wantRecord(c.want, PhaseDial), 0, 0)
 		})
@@ -92,11 +94,11 @@ func TestAllServersFail(t *testing.T) {
 // Without a limit for the connect, the limit for the hello must not be taken
 // for one.
 func TestDialIsNotEndedByTheHelloTimeout(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, makeRoom := fullBacklog(t)
 	e := serve(t, options{targets: []Target{full.target()}, timeouts: Timeouts{Hello: 150 * time.Millisecond}})
 	client := e.dial()
-	client.send("hello\n")
+	client.Send("hello\n")
 	// The first that the client could see is the alert after the timeout; the
 	// kernel tries to connect again after a second.
 	got := make(chan string, 1)
@@ -114,7 +116,7 @@ func TestDialIsNotEndedByTheHelloTimeout(t *testing.T) {
 	}
 	makeRoom()
 	server := full.accept()
-	server.want("hello\n")
+	server.Want("hello\n")
 	server.Close()
 	<-got
 	client.Close()
@@ -122,41 +124,41 @@ func TestDialIsNotEndedByTheHelloTimeout(t *testing.T) {
 }
 
 func TestClientFinDuringDialing(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, makeRoom := fullBacklog(t)
 	e := serve(t, options{targets: []Target{full.target()}})
 	client := e.dial()
-	client.send("hello\n")
+	client.Send("hello\n")
 	e.dialing()
-	client.send("and more")
-	client.fin()
+	client.Send("and more")
+	client.FIN()
 	e.settle()
 	makeRoom()
 	server := full.accept()
-	server.want("hello\nand more")
-	server.wantEnd(nil)
-	server.send("answer")
+	server.Want("hello\nand more")
+	server.WantEnd(nil)
+	server.Send("answer")
 	server.Close()
-	client.want("answer")
-	client.wantEnd(nil)
+	client.Want("answer")
+	client.WantEnd(nil)
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 14, 6)
 }
 
 func TestClientResetDuringDialing(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, _ := fullBacklog(t)
 	e := serve(t, options{targets: []Target{full.target()}})
 	client := e.dial()
-	client.send("hello\n")
+	client.Send("hello\n")
 	e.dialing()
-	client.reset()
+	client.Reset()
 	wantBytes(t, e.wantRecord(ClientReset, PhaseDial), 0, 0)
 }
 
 // dialing waits until the edge's first connection is.
 func (e *edge) dialing() {
 	e.t.Helper()
-	eventually(e.t, "dialing", func() bool {
+	testkit.Eventually(e.t, "dialing", func() bool {
 		dialing := false
 		e.engine.loops[0].call(func(l *loop) { dialing = len(l.conns) > 0 && l.conns[0].state == stateDialing })
 		return dialing
@@ -166,12 +168,12 @@ func (e *edge) dialing() {
 // An origin that closes without a look at the hello: the client is neither
 // left hanging nor served by silence, and there is one record.
 func TestOriginClosesBeforeReadingTheHello(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	for range 50 {
 		client := e.dial()
-		client.send("hello\n")
+		client.Send("hello\n")
 		o.accept().Close()
 		if n, _ := io.Copy(io.Discard, client); n != 0 {
 			t.Errorf("client read %d bytes, want none", n)
@@ -184,38 +186,38 @@ func TestOriginClosesBeforeReadingTheHello(t *testing.T) {
 }
 
 func TestUnixOrigin(t *testing.T) {
-	noLeaks(t)
-	o := listenOn(t, "unix", filepath.Join(t.TempDir(), "origin"))
+	testkit.NoLeaks(t)
+	o := &origins{testkit.ListenOrigin(t, "unix", filepath.Join(t.TempDir(), "origin"))}
 	e := serve(t, options{targets: []Target{o.target()}})
 
 	client, server := e.pair(o)
 	big := strings.Repeat("0123456789abcdef", 1<<18)
 	exchange(client, server, big)
-	client.fin()
-	server.wantEnd(nil)
+	client.FIN()
+	server.WantEnd(nil)
 	exchange(server, client, big)
 	server.Close()
-	client.wantEnd(nil)
+	client.WantEnd(nil)
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+len(big), len(big))
 
 	client, server = e.pair(o)
-	server.send("words")
-	client.send("unread, so that closing is a reset")
+	server.Send("words")
+	client.Send("unread, so that closing is a reset")
 	e.settle()
 	server.Close()
-	client.want("words")
-	client.wantEnd(errReset)
+	client.Want("words")
+	client.WantEnd(errReset)
 	e.wantRecord(OriginReset, PhaseRelay)
 
 	client, server = e.pair(o)
-	client.reset()
-	server.wantEnd(nil) // a unix socket knows no reset from its peer
+	client.Reset()
+	server.WantEnd(nil) // a unix socket knows no reset from its peer
 	e.wantRecord(ClientReset, PhaseRelay)
 }
 
 // A full queue of a unix socket is a refusal at once, not a wait.
 func TestUnixBacklogFull(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "origin")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -240,7 +242,7 @@ func TestUnixBacklogFull(t *testing.T) {
 	e := serve(t, options{targets: []Target{{Path: path}, o.target()}})
 	client, server := e.pair(o)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
@@ -249,12 +251,12 @@ func TestUnixBacklogFull(t *testing.T) {
 // gives it that very port as its own: TCP's simultaneous open. The client
 // would talk to its own echo.
 func TestDialDoesNotMeetItself(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	dead := deadPort(t)
 	e := serve(t, options{targets: slices.Repeat([]Target{{Addr: dead}}, 1<<15)}) // each port comes up once
 	client := e.dial()
-	client.send("hello\n")
-	client.want("\x15\x03\x01\x00\x02\x02\x50")
+	client.Send("hello\n")
+	client.Want("\x15\x03\x01\x00\x02\x02\x50")
 	client.Close()
 	e.wantRecord(DialRefused, PhaseDial)
 }

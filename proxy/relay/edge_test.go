@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // The tests of this file look for an event that is announced once and then
@@ -14,35 +16,35 @@ import (
 // An urgent byte makes a read stop short of it, with more behind it: a short
 // read is then no proof that the socket is empty.
 func TestUrgentByteDoesNotStopTheStream(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	resume := e.pause()
-	client.send("before")
+	client.Send("before")
 	client.sendUrgent('!')
-	client.send("behind")
+	client.Send("behind")
 	client.acked()
 	resume()
-	server.want("before!behind")
+	server.Want("before!behind")
 }
 
 func (p *peer) sendUrgent(b byte) {
-	p.t.Helper()
+	p.T.Helper()
 	raw, err := p.Conn.(syscall.Conn).SyscallConn()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte{b}, unix.MSG_OOB, nil) })
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 }
 
 // Everything is there before the loop looks at the connection for the first
 // time: the hello, more, and the end. No further event will come.
 func TestEverythingBeforeTheFirstLook(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	for _, size := range []int{1, 1000, readSize - 6, readSize, 300 << 10} {
@@ -51,17 +53,17 @@ func TestEverythingBeforeTheFirstLook(t *testing.T) {
 		early := strings.Repeat("e", size)
 		go func() {
 			client.Write([]byte("hello\n" + early))
-			client.fin()
+			client.FIN()
 		}()
 		if size < readSize {
-			eventually(t, "hello and end sent", func() bool { return client.state() == unix.BPF_TCP_FIN_WAIT2 })
+			testkit.Eventually(t, "hello and end sent", func() bool { return client.state() == unix.BPF_TCP_FIN_WAIT2 })
 		}
 		resume()
 		server := o.accept()
-		server.want("hello\n" + early)
-		server.wantEnd(nil)
+		server.Want("hello\n" + early)
+		server.WantEnd(nil)
 		server.Close()
-		client.wantEnd(nil)
+		client.WantEnd(nil)
 		wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+size, 0)
 	}
 }
@@ -69,22 +71,22 @@ func TestEverythingBeforeTheFirstLook(t *testing.T) {
 // A hello that began in a block is completed by a read that fills the block,
 // with more behind it: nothing announces that.
 func TestMoreBehindAFullBlock(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client := e.dial()
-	client.send("hel")
-	eventually(t, "hello begun", func() bool { return e.engine.Active() == 1 })
+	client.Send("hel")
+	testkit.Eventually(t, "hello begun", func() bool { return e.engine.Active() == 1 })
 	e.settle()
 	early := strings.Repeat("early", 4000)
 	resume := e.pause()
-	client.send("lo\n" + early)
+	client.Send("lo\n" + early)
 	client.acked()
 	resume()
 	server := o.accept()
-	server.want("hello\n" + early)
+	server.Want("hello\n" + early)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+len(early), 0)
 }
@@ -93,12 +95,12 @@ func TestMoreBehindAFullBlock(t *testing.T) {
 func (p *peer) state() uint8 {
 	raw, err := p.Conn.(syscall.Conn).SyscallConn()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	var info *unix.TCPInfo
 	raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	return info.State
 }
@@ -106,21 +108,21 @@ func (p *peer) state() uint8 {
 // Bytes that come while the dial goes on are announced to a connection that
 // cannot use them yet.
 func TestBytesDuringDialingAreNotForgotten(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	full, makeRoom := fullBacklog(t)
 	e := serve(t, options{targets: []Target{full.target()}})
 	client := e.dial()
-	client.send("hello\n")
+	client.Send("hello\n")
 	e.dialing()
-	client.send("one, ")
+	client.Send("one, ")
 	e.settle()
-	client.send("two")
+	client.Send("two")
 	e.settle()
 	makeRoom()
 	server := full.accept()
-	server.want("hello\none, two")
+	server.Want("hello\none, two")
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
@@ -128,46 +130,46 @@ func TestBytesDuringDialingAreNotForgotten(t *testing.T) {
 // A turn ends with bytes left: the queue must bring the connection back, since
 // no event will.
 func TestMoreThanOneTurn(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	b := strings.Repeat("0123456789abcdef", 5*turnBytes/16)
 	go func() {
 		client.Write([]byte(b))
-		client.fin()
+		client.FIN()
 	}()
-	server.want(b)
-	server.wantEnd(nil)
+	server.Want(b)
+	server.WantEnd(nil)
 	go func() {
 		server.Write([]byte(b))
 		server.Close()
 	}()
-	client.want(b)
-	client.wantEnd(nil)
+	client.Want(b)
+	client.WantEnd(nil)
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
 
 // A reader that stops and goes on at every point of a stream: each time the
 // socket fills, room is announced once.
 func TestStopAndGo(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	const size = 16 << 20
 	go func() {
 		client.Write([]byte(strings.Repeat("0123456789abcdef", size/16)))
-		client.fin()
+		client.FIN()
 	}()
 	left := size
 	for i := 0; left > 0; i++ {
 		e.settle() // the writer goes on as far as it can
 		n := min(left, 1+i*i*997%(3<<20))
-		server.want(strings.Repeat("0123456789abcdef", size/16)[size-left : size-left+n])
+		server.Want(strings.Repeat("0123456789abcdef", size/16)[size-left : size-left+n])
 		left -= n
 	}
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+size, 0)
 }

@@ -2,28 +2,17 @@ package relay
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// patience bounds every wait of these tests. It is spent only by one that
-// fails.
-const patience = 20 * time.Second
+	"keyhole/internal/testkit"
+)
 
 // An edge is an engine under test, with a session of a few lines in the place
 // of the real one: a hello is everything up to a newline. One that begins
@@ -130,8 +119,8 @@ func (e *edge) record() Summary {
 	select {
 	case s := <-e.records:
 		return s
-	case <-time.After(patience):
-		e.t.Fatalf("no record after %s; loops hold %+v", patience, e.engine.Stats())
+	case <-time.After(testkit.Patience):
+		e.t.Fatalf("no record after %s; loops hold %+v", testkit.Patience, e.engine.Stats())
 		return Summary{}
 	}
 }
@@ -166,24 +155,11 @@ func (e *edge) pause() (resume func()) {
 }
 
 // A peer is a client, or an origin's side of a connection.
-type peer struct {
-	net.Conn
-	t testing.TB
-}
-
-func newPeer(t testing.TB, c net.Conn) *peer {
-	c.SetDeadline(time.Now().Add(patience))
-	t.Cleanup(func() { c.Close() })
-	return &peer{c, t}
-}
+type peer struct{ *testkit.Peer }
 
 func (e *edge) dial() *peer {
 	e.t.Helper()
-	c, err := net.Dial("tcp", e.addr.String())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	return newPeer(e.t, c)
+	return &peer{testkit.Dial(e.t, e.addr.String())}
 }
 
 // pair connects a client through the edge and returns both ends, with the
@@ -191,183 +167,50 @@ func (e *edge) dial() *peer {
 func (e *edge) pair(o *origins) (client, server *peer) {
 	e.t.Helper()
 	client = e.dial()
-	client.send("hello\n")
+	client.Send("hello\n")
 	server = o.accept()
-	server.want("hello\n")
+	server.Want("hello\n")
 	return client, server
-}
-
-func (p *peer) send(s string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p, s); err != nil {
-		p.t.Fatalf("write of %d bytes: %v", len(s), err)
-	}
-}
-
-// want reads exactly s.
-func (p *peer) want(s string) {
-	p.t.Helper()
-	got := make([]byte, len(s))
-	n, err := io.ReadFull(p, got)
-	if string(got[:n]) != s {
-		p.t.Fatalf("read %s (%v), want %s", brief(got[:n]), err, brief([]byte(s)))
-	}
-}
-
-func brief(b []byte) string {
-	if len(b) > 60 {
-		return fmt.Sprintf("%q...%q (%d bytes)", b[:20], b[len(b)-20:], len(b))
-	}
-	return fmt.Sprintf("%q", b)
-}
-
-// wantEnd reads on to the end of the stream and says how it should end: nil
-// for an orderly end, or an errno.
-func (p *peer) wantEnd(want error) {
-	p.t.Helper()
-	n, err := io.Copy(io.Discard, p)
-	if n != 0 || !errors.Is(err, want) {
-		p.t.Errorf("read %d bytes, then %v, want none, then %v", n, err, want)
-	}
-}
-
-func (p *peer) fin() {
-	p.t.Helper()
-	if err := p.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// reset closes the connection so that the other end sees ECONNRESET.
-func (p *peer) reset() {
-	p.Conn.(*net.TCPConn).SetLinger(0)
-	p.Close()
 }
 
 // acked waits until the kernel at the other end has every byte that p sent.
 func (p *peer) acked() {
-	p.t.Helper()
+	p.T.Helper()
 	raw, err := p.Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
-	eventually(p.t, "every byte acknowledged", func() bool {
+	testkit.Eventually(p.T, "every byte acknowledged", func() bool {
 		queued := -1
 		raw.Control(func(fd uintptr) { queued, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 		return queued == 0
 	})
 }
 
-// origins is a server that accepts when the test says so.
-type origins struct {
-	net.Listener
-	t testing.TB
-}
+// origins is an origin as a target of the edge's.
+type origins struct{ *testkit.Origin }
 
 func newOrigins(t testing.TB) *origins {
 	t.Helper()
-	return listenOn(t, "tcp", "127.0.0.1:0")
-}
-
-func listenOn(t testing.TB, network, address string) *origins {
-	t.Helper()
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return &origins{ln, t}
+	return &origins{testkit.NewOrigin(t)}
 }
 
 func (o *origins) target() Target {
 	if a, ok := o.Addr().(*net.TCPAddr); ok {
 		return Target{Addr: a.AddrPort()}
 	}
-	return Target{Path: o.Addr().String()}
+	return Target{Path: o.Address()}
 }
 
 func (o *origins) accept() *peer {
-	o.t.Helper()
-	o.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(patience))
-	c, err := o.Accept()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	return newPeer(o.t, c)
+	o.T.Helper()
+	return &peer{o.Accept()}
 }
 
-// refusing returns a target that nobody listens on, and nobody will: a socket that
-// does not listen keeps the port.
+// refusing is a target that refuses each dial.
 func refusing(t testing.TB) Target {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := at.(*unix.SockaddrInet4).Port
-	return Target{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))}
-}
-
-// eventually waits until ok is true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	late := time.After(patience)
-	for !ok() {
-		select {
-		case <-look.C:
-		case <-late:
-			t.Fatalf("after %s still not: %s", patience, what)
-		}
-	}
-}
-
-// noLeaks fails the test if at its end, after all other clean-up, more
-// descriptors or goroutines are there than now.
-func noLeaks(t testing.TB) {
-	t.Helper()
-	files, goroutines := descriptors(), runtime.NumGoroutine()
-	t.Cleanup(func() {
-		if t.Failed() {
-			return // what it left behind says nothing
-		}
-		eventually(t, "no goroutine left behind", func() bool { return runtime.NumGoroutine() <= goroutines })
-		if left := descriptors(); len(left) > len(files) {
-			t.Errorf("%d descriptors, %d before the test: %s", len(left), len(files), strings.Join(left, " "))
-		}
-	})
-}
-
-// descriptors lists what this process has open.
-func descriptors() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var all []string
-	for _, e := range entries {
-		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && to != "/proc/self/fd" {
-			all = append(all, to)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
-// TestMain has the runtime open its poller first, which it keeps.
-func TestMain(m *testing.M) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	ln.Close()
-	os.Exit(m.Run())
+	return Target{Addr: testkit.Refusing(t)}
 }
 
 var errReset error = syscall.ECONNRESET
@@ -404,34 +247,6 @@ func useUpDescriptors(t testing.TB) (free func()) {
 	}
 	t.Cleanup(free)
 	return free
-}
-
-// echo has o answer each connection with what it gets, until o is closed; the
-// connections end with their clients.
-func echo(o *origins) *sync.WaitGroup {
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := o.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				buf := make([]byte, 32<<10)
-				for {
-					n, err := c.Read(buf)
-					if err != nil {
-						return
-					}
-					if _, err := c.Write(buf[:n]); err != nil {
-						return
-					}
-				}
-			})
-		}
-	})
-	return &serving
 }
 
 // rawListener returns a listening socket that is accepted from without the

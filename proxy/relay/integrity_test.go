@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // How a connection of the integrity test ends.
@@ -96,9 +98,9 @@ func (s *stream) compare(from io.Reader, r *rand.Rand) error {
 // TestIntegrity moves 1 GiB each way (64 MiB with -short or the race
 // detector) over fifty connections at once, with stalls and every ending.
 func TestIntegrity(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	total := 1 << 30
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.RaceEnabled {
 		total = 64 << 20
 	}
 	const connections = 50

@@ -10,16 +10,18 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // Whatever a connection has moved, once it is idle it holds two descriptors
 // and nothing else.
 func TestIdleConnectionHoldsTwoDescriptors(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{Hello: patience, HalfClose: patience}, idle: patience})
+	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{Hello: testkit.Patience, HalfClose: testkit.Patience}, idle: testkit.Patience})
 	const connections = 50
-	files, goroutines := len(descriptors()), runtime.NumGoroutine()
+	files, goroutines := len(testkit.Descriptors()), runtime.NumGoroutine()
 	bulk := strings.Repeat("0123456789abcdef", 1<<16)
 	for range connections {
 		client, server := e.pair(o)
@@ -32,7 +34,7 @@ func TestIdleConnectionHoldsTwoDescriptors(t *testing.T) {
 		t.Errorf("loop holds %+v, want %d connections, no pipe lent and no bytes", s, connections)
 	}
 	// The clients' and the origins' ends are descriptors of this process too.
-	if got, want := len(descriptors())-files-2*connections-2*s.Pipes, 2*connections; got != want {
+	if got, want := len(testkit.Descriptors())-files-2*connections-2*s.Pipes, 2*connections; got != want {
 		t.Errorf("%d connections hold %d descriptors, want %d", connections, got, want)
 	}
 	if n := runtime.NumGoroutine(); n > goroutines {
@@ -43,7 +45,7 @@ func TestIdleConnectionHoldsTwoDescriptors(t *testing.T) {
 func exchange(from, to *peer, b string) {
 	var sent sync.WaitGroup
 	sent.Go(func() { io.WriteString(from, b) })
-	to.want(b)
+	to.Want(b)
 	sent.Wait()
 }
 
@@ -51,7 +53,7 @@ func exchange(from, to *peer, b string) {
 // of 1 MiB; all else is in the four sockets' own buffers. A writer that finds
 // those full stops.
 func TestSlowReaderStopsTheWriter(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	for _, up := range []bool{true, false} {
 		o := newOrigins(t)
 		e := serve(t, options{targets: []Target{o.target()}})
@@ -76,8 +78,8 @@ func TestSlowReaderStopsTheWriter(t *testing.T) {
 		if n, err := io.CopyN(io.Discard, reader, int64(written)); err != nil {
 			t.Errorf("read %d bytes, then %v, want %d", n, err, written)
 		}
-		writer.send("more")
-		reader.want("more")
+		writer.Send("more")
+		reader.Want("more")
 	}
 }
 
@@ -135,7 +137,7 @@ func socketBuffer(t *testing.T, fd, which int) int {
 // With more stalled connections than pipes, the others copy: the pipes are
 // bounded, and nobody waits for one.
 func TestMoreStalledConnectionsThanPipes(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	const connections = maxPipes + 8
@@ -167,7 +169,7 @@ func TestMoreStalledConnectionsThanPipes(t *testing.T) {
 // However many bytes a source has, a turn moves a bounded number of them and
 // then asks for another. The source here never runs dry: it is a file.
 func TestATurnIsBounded(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	source, sink := endless(t)
 	e := serve(t, options{})
 	onLoop(e, func(l *loop) {

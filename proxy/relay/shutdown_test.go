@@ -8,31 +8,33 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"keyhole/internal/testkit"
 )
 
 func TestShutdownWaitsForTheConnections(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	done := make(chan error, 1)
 	go func() { done <- e.engine.Shutdown(t.Context()) }()
-	eventually(t, "listener closed", func() bool {
+	testkit.Eventually(t, "listener closed", func() bool {
 		c, err := net.Dial("tcp", e.addr.String())
 		if err == nil {
 			c.Close()
 		}
 		return err != nil
 	})
-	client.send("still served")
-	server.want("still served")
+	client.Send("still served")
+	server.Want("still served")
 	select {
 	case err := <-done:
 		t.Fatalf("Shutdown returned (%v) with a connection open", err)
 	default:
 	}
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	if err := <-done; err != nil {
 		t.Errorf("Shutdown: %v, want nil", err)
@@ -56,7 +58,7 @@ func (e *edge) until(r Reason) Summary {
 }
 
 func TestShutdownClosesTheRestAsDrained(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
 	client, server := e.pair(o)
@@ -65,19 +67,19 @@ func TestShutdownClosesTheRestAsDrained(t *testing.T) {
 	if err := e.engine.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v, want %v", err, context.Canceled)
 	}
-	client.wantEnd(nil)
-	server.wantEnd(nil)
+	client.WantEnd(nil)
+	server.WantEnd(nil)
 	e.wantRecord(Drained, PhaseRelay)
 }
 
 // A client that was turned away, or whose origin had done with it, has its
 // reason already; the end of the drain does not change it.
 func TestDrainDoesNotRenameWhatHasEnded(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := serve(t, options{reject: Verdict{Op: Reject, Reason: NoRoute, Phase: PhaseDecide, Bye: ByeAlert, Alert: 112}})
 	client := e.dial()
-	client.send("R\n")
-	client.want("\x15\x03\x01\x00\x02\x02\x70")
+	client.Send("R\n")
+	client.Want("\x15\x03\x01\x00\x02\x02\x70")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	e.engine.Shutdown(ctx)
@@ -85,17 +87,17 @@ func TestDrainDoesNotRenameWhatHasEnded(t *testing.T) {
 }
 
 func TestCloseKills(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	half := e.dial()
-	half.send("hel")
-	eventually(t, "two connections open", func() bool { return e.engine.Active() == 2 })
+	half.Send("hel")
+	testkit.Eventually(t, "two connections open", func() bool { return e.engine.Active() == 2 })
 	e.engine.Close()
-	client.wantEnd(nil)
-	server.wantEnd(nil)
-	half.wantEnd(nil)
+	client.WantEnd(nil)
+	server.WantEnd(nil)
+	half.WantEnd(nil)
 	for range 2 {
 		if s := e.record(); s.Reason != Killed {
 			t.Errorf("record says %q, want %q", s.Reason, Killed)
@@ -106,24 +108,24 @@ func TestCloseKills(t *testing.T) {
 
 // Whoever is in the accept queue when the edge stops is served.
 func TestShutdownLosesNothingOfTheAcceptQueue(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	serving := echo(o)
+	serving := o.Echo()
 	e := serve(t, options{targets: []Target{o.target()}})
 	const queued = 200
 	resume := e.pause()
 	var clients []*peer
 	for range queued {
 		c := e.dial()
-		c.send("hello\n")
+		c.Send("hello\n")
 		clients = append(clients, c)
 	}
 	done := make(chan error, 1)
 	go func() { done <- e.engine.Shutdown(t.Context()) }()
-	eventually(t, "Shutdown begun", e.engine.stopping.Load)
+	testkit.Eventually(t, "Shutdown begun", e.engine.stopping.Load)
 	resume()
 	for _, c := range clients {
-		c.want("hello\n")
+		c.Want("hello\n")
 		c.Close()
 	}
 	if err := <-done; err != nil {
@@ -139,25 +141,25 @@ func TestShutdownLosesNothingOfTheAcceptQueue(t *testing.T) {
 // Even in a hurry each connection has its record, and no client that was
 // connected sees a reset.
 func TestHurryLosesNothingOfTheAcceptQueue(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	e := serve(t, options{})
 	const queued = 50
 	resume := e.pause()
 	var clients []*peer
 	for range queued {
 		c := e.dial()
-		c.send("hel")
+		c.Send("hel")
 		clients = append(clients, c)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan error, 1)
 	go func() { done <- e.engine.Shutdown(ctx) }()
-	eventually(t, "Shutdown begun", e.engine.stopping.Load)
+	testkit.Eventually(t, "Shutdown begun", e.engine.stopping.Load)
 	resume()
 	<-done
 	for _, c := range clients {
-		c.wantEnd(nil)
+		c.WantEnd(nil)
 		e.wantRecord(Drained, PhaseHello)
 	}
 }
@@ -165,9 +167,9 @@ func TestHurryLosesNothingOfTheAcceptQueue(t *testing.T) {
 // A client is connected as soon as its kernel says so; that it has not spoken
 // yet is no reason to lose it.
 func TestShutdownServesWhoHasNotSpokenYet(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	serving := echo(o)
+	serving := o.Echo()
 	e := serve(t, options{targets: []Target{o.target()}})
 	client := e.dial()
 	done := make(chan struct{})
@@ -182,7 +184,7 @@ func TestShutdownServesWhoHasNotSpokenYet(t *testing.T) {
 	if _, err := io.WriteString(client, "hello\n"); err != nil {
 		t.Errorf("write: %v, want none", err)
 	}
-	client.want("hello\n")
+	client.Want("hello\n")
 	client.Close()
 	<-done
 	o.Close()
@@ -191,22 +193,22 @@ func TestShutdownServesWhoHasNotSpokenYet(t *testing.T) {
 
 // Close may be called when a Shutdown takes too long, as with net/http.
 func TestCloseDuringShutdown(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	serving := echo(o)
+	serving := o.Echo()
 	for range 100 {
 		e := serve(t, options{loops: 2, targets: []Target{o.target()}})
 		client := e.dial()
-		client.send("hello\n")
-		client.want("hello\n")
+		client.Send("hello\n")
+		client.Want("hello\n")
 		var both sync.WaitGroup
 		both.Go(func() { e.engine.Shutdown(t.Context()) })
 		both.Go(func() {
-			eventually(t, "Shutdown begun", e.engine.stopping.Load)
+			testkit.Eventually(t, "Shutdown begun", e.engine.stopping.Load)
 			e.engine.Close()
 		})
 		both.Wait()
-		client.wantEnd(nil)
+		client.WantEnd(nil)
 		e.wantRecord(Killed, PhaseRelay)
 	}
 	o.Close()
@@ -215,7 +217,7 @@ func TestCloseDuringShutdown(t *testing.T) {
 
 // An engine that never started holds listeners and descriptors all the same.
 func TestCloseWithoutStart(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	engine, err := New(Options{Loops: 3, NewSession: func(*Conn) Session { return nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +231,7 @@ func TestCloseWithoutStart(t *testing.T) {
 }
 
 func TestListenWhileRunning(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
 	var err error
@@ -238,7 +240,7 @@ func TestListenWhileRunning(t *testing.T) {
 	}
 	client, server := e.pair(o)
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	if s := e.wantRecord(ClientClosed, PhaseRelay); s.Listener != 1 {
 		t.Errorf("record says listener %d, want 1", s.Listener)
@@ -250,7 +252,7 @@ func TestListenWhileRunning(t *testing.T) {
 
 // New under a descriptor limit fails whole.
 func TestNewWithoutDescriptors(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	free := useUpDescriptors(t)
 	_, err := New(Options{Loops: 2})
 	free()

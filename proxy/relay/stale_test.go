@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // An event for a descriptor's former owner, still in the batch when the slot
 // has its next, must not reach that one. With every flag set it would end it.
 func TestStaleEventDoesNotReachTheNextOwner(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 
@@ -21,8 +23,8 @@ func TestStaleEventDoesNotReachTheNextOwner(t *testing.T) {
 		c = l.conns[0]
 		former = [2]uint64{c.token(0), c.token(1)}
 	})
-	client.reset()
-	server.wantEnd(errReset)
+	client.Reset()
+	server.WantEnd(errReset)
 	e.wantRecord(ClientReset, PhaseRelay)
 
 	client, server = e.pair(o)
@@ -44,17 +46,17 @@ func TestStaleEventDoesNotReachTheNextOwner(t *testing.T) {
 	if stale := e.engine.Stats()[0].Stale; stale != 2 {
 		t.Errorf("%d stale events were counted, want 2", stale)
 	}
-	client.send("still here")
-	server.want("still here")
+	client.Send("still here")
+	server.Want("still here")
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
 
 // The same when an origin was replaced within one connection.
 func TestStaleEventOfAFormerOrigin(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{refusing(t), o.target()}})
 	client, server := e.pair(o)
@@ -66,8 +68,8 @@ func TestStaleEventOfAFormerOrigin(t *testing.T) {
 		former := c.token(origin) - 1<<32
 		l.dispatch(&unix.EpollEvent{Events: unix.EPOLLERR | unix.EPOLLHUP, Fd: int32(uint32(former)), Pad: int32(former >> 32)})
 	})
-	server.send("still here")
-	client.want("still here")
+	server.Send("still here")
+	client.Want("still here")
 }
 
 // onLoop runs f on the edge's only loop.
@@ -76,7 +78,7 @@ func onLoop(e *edge, f func(*loop)) { e.engine.loops[0].call(f) }
 // In one batch a connection's two sockets report that they are reset, and
 // between the two events its slot and its descriptors get a new owner.
 func TestDescriptorsReopenedInsideABatch(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
@@ -86,18 +88,18 @@ func TestDescriptorsReopenedInsideABatch(t *testing.T) {
 	}
 	for range rounds {
 		resume := e.pause()
-		client.reset()
+		client.Reset()
 		next := e.dial() // the listener's event comes between the two
-		next.send("hello\n")
-		server.reset()
+		next.Send("hello\n")
+		server.Reset()
 		resume()
 		e.record()
 		client, server = next, o.accept()
-		server.want("hello\n")
-		client.send("ping")
-		server.want("ping")
-		server.send("pong")
-		client.want("pong")
+		server.Want("hello\n")
+		client.Send("ping")
+		server.Want("ping")
+		server.Send("pong")
+		client.Want("pong")
 	}
 	if stale := e.engine.Stats()[0].Stale; stale == 0 {
 		t.Errorf("no event of %d rounds was stale: the test tests nothing", rounds)
@@ -107,9 +109,9 @@ func TestDescriptorsReopenedInsideABatch(t *testing.T) {
 // Connections come, go and are reset on all loops at once; whoever does not
 // reset must get its echo.
 func TestChurn(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	serving := echo(o)
+	serving := o.Echo()
 	e := serve(t, options{loops: 3, targets: []Target{refusing(t), o.target()}})
 	const workers, rounds = 16, 150
 	var wait sync.WaitGroup
@@ -133,22 +135,22 @@ func churnOnce(e *edge, i int) {
 	defer c.Close()
 	switch i % 5 {
 	case 0:
-		c.send("hel")
-		c.reset()
+		c.Send("hel")
+		c.Reset()
 	case 1:
-		c.send("hello\n")
-		c.reset()
+		c.Send("hello\n")
+		c.Reset()
 	case 2:
-		c.send("hello\n")
-		c.want("hello\n")
-		c.send("bytes in flight")
-		c.reset()
+		c.Send("hello\n")
+		c.Want("hello\n")
+		c.Send("bytes in flight")
+		c.Reset()
 	default:
-		c.send("hello\n")
-		c.want("hello\n")
-		c.send("ping")
-		c.want("ping")
-		c.fin()
-		c.wantEnd(nil)
+		c.Send("hello\n")
+		c.Want("hello\n")
+		c.Send("ping")
+		c.Want("ping")
+		c.FIN()
+		c.WantEnd(nil)
 	}
 }

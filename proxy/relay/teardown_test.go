@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // wantBytes compares a record's counts; the hello of pair is six bytes.
@@ -19,54 +21,54 @@ func wantBytes(t *testing.T, s Summary, up, down int) {
 }
 
 func TestClientFinFirst(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	client.send("question")
-	client.fin()
-	server.want("question")
-	server.wantEnd(nil)
-	server.send("answer")
-	server.fin()
-	client.want("answer")
-	client.wantEnd(nil)
+	client.Send("question")
+	client.FIN()
+	server.Want("question")
+	server.WantEnd(nil)
+	server.Send("answer")
+	server.FIN()
+	client.Want("answer")
+	client.WantEnd(nil)
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 14, 6)
 }
 
 func TestOriginFinFirst(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	server.send("greeting")
-	server.fin()
-	client.want("greeting")
-	client.wantEnd(nil)
-	client.send("late news")
-	client.fin()
-	server.want("late news")
-	server.wantEnd(nil)
+	server.Send("greeting")
+	server.FIN()
+	client.Want("greeting")
+	client.WantEnd(nil)
+	client.Send("late news")
+	client.FIN()
+	server.Want("late news")
+	server.WantEnd(nil)
 	wantBytes(t, e.wantRecord(OriginClosed, PhaseRelay), 15, 8)
 }
 
 // Both ends come in one batch, so that neither direction finds the other
 // open.
 func TestFinsAtOnce(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	resume := e.pause()
-	client.send("last")
-	server.send("words")
-	client.fin()
-	server.fin()
+	client.Send("last")
+	server.Send("words")
+	client.FIN()
+	server.FIN()
 	resume()
-	client.want("words")
-	client.wantEnd(nil)
-	server.want("last")
-	server.wantEnd(nil)
+	client.Want("words")
+	client.WantEnd(nil)
+	server.Want("last")
+	server.WantEnd(nil)
 	s := e.record()
 	if s.Reason != ClientClosed && s.Reason != OriginClosed {
 		t.Errorf("record says %q, want that one of the two closed", s.Reason)
@@ -75,35 +77,35 @@ func TestFinsAtOnce(t *testing.T) {
 }
 
 func TestClientReset(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	client.send("before the reset")
+	client.Send("before the reset")
 	client.acked()
-	client.reset()
-	server.want("before the reset")
-	server.wantEnd(errReset)
+	client.Reset()
+	server.Want("before the reset")
+	server.WantEnd(errReset)
 	wantBytes(t, e.wantRecord(ClientReset, PhaseRelay), 22, 0)
 }
 
 func TestOriginReset(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	server.send("before the reset")
+	server.Send("before the reset")
 	server.acked()
-	server.reset()
-	client.want("before the reset")
-	client.wantEnd(errReset)
+	server.Reset()
+	client.Want("before the reset")
+	client.WantEnd(errReset)
 	wantBytes(t, e.wantRecord(OriginReset, PhaseRelay), 6, 16)
 }
 
 // The bytes and the reset come in one batch: the event carries an error, and
 // what was sent before it must be delivered all the same.
 func TestResetInOneBatchWithBytes(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	for _, fromClient := range []bool{true, false} {
@@ -113,12 +115,12 @@ func TestResetInOneBatchWithBytes(t *testing.T) {
 			from, to, want = server, client, OriginReset
 		}
 		resume := e.pause()
-		from.send("the last words")
+		from.Send("the last words")
 		from.acked()
-		from.reset()
+		from.Reset()
 		resume()
-		to.want("the last words")
-		to.wantEnd(errReset)
+		to.Want("the last words")
+		to.WantEnd(errReset)
 		e.wantRecord(want, PhaseRelay)
 	}
 }
@@ -126,7 +128,7 @@ func TestResetInOneBatchWithBytes(t *testing.T) {
 // Each writes to the other while the other has reset: the write eats the
 // kernel's report, and the reset must be passed on and named all the same.
 func TestResetSeenByAWriteFirst(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	for _, fromClient := range []bool{true, false} {
@@ -136,22 +138,22 @@ func TestResetSeenByAWriteFirst(t *testing.T) {
 			from, to, want = server, client, OriginReset
 		}
 		resume := e.pause()
-		to.send("towards the dead")
-		from.reset()
+		to.Send("towards the dead")
+		from.Reset()
 		resume()
-		to.wantEnd(errReset)
+		to.WantEnd(errReset)
 		e.wantRecord(want, PhaseRelay)
 	}
 }
 
 func TestResetsAtOnce(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
 	resume := e.pause()
-	client.reset()
-	server.reset()
+	client.Reset()
+	server.Reset()
 	resume()
 	if s := e.record(); s.Reason != ClientReset && s.Reason != OriginReset {
 		t.Errorf("record says %q, want that one of the two was reset", s.Reason)
@@ -161,15 +163,15 @@ func TestResetsAtOnce(t *testing.T) {
 // Who closed first gave the reason; a reset behind it does not lose the other
 // side's answer to it, nor hold the connection.
 func TestClientFinThenReset(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	client.send("x")
-	client.fin()
-	server.want("x")
-	server.wantEnd(nil)
-	client.reset()
+	client.Send("x")
+	client.FIN()
+	server.Want("x")
+	server.WantEnd(nil)
+	client.Reset()
 	e.settle()
 	server.Close()
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 7, 0)
@@ -178,13 +180,13 @@ func TestClientFinThenReset(t *testing.T) {
 // A client that goes away in the middle of the answer, after its own FIN, is
 // no orderly end: the origin gets the reset.
 func TestClientFinThenResetDuringTheAnswer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
-	client.reset()
+	client.FIN()
+	server.WantEnd(nil)
+	client.Reset()
 	e.settle()
 	chunk := make([]byte, farewellBytes)
 	for err := error(nil); err == nil; {
@@ -197,13 +199,13 @@ func TestClientFinThenResetDuringTheAnswer(t *testing.T) {
 // The same from an origin that says nothing more: it learns of it when the
 // time for its farewell is over.
 func TestClientFinThenResetBeforeTheAnswer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
-	client.reset()
+	client.FIN()
+	server.WantEnd(nil)
+	client.Reset()
 	e.wantRecord(ClientReset, PhaseRelay)
 	if _, err := server.Write([]byte("late")); !errors.Is(err, unix.EPIPE) {
 		t.Errorf("write after the reset: %v, want %v", err, unix.EPIPE)
@@ -212,70 +214,70 @@ func TestClientFinThenResetBeforeTheAnswer(t *testing.T) {
 }
 
 func TestOriginFinThenReset(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	server.send("all of the answer")
-	server.fin()
+	server.Send("all of the answer")
+	server.FIN()
 	server.acked()
-	server.reset()
-	client.want("all of the answer")
-	client.wantEnd(nil)
+	server.Reset()
+	client.Want("all of the answer")
+	client.WantEnd(nil)
 	client.Close()
 	wantBytes(t, e.wantRecord(OriginClosed, PhaseRelay), 6, 17)
 }
 
 // A reset from the side that still had to speak, after the other's FIN.
 func TestFinFromOneResetFromTheOther(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
-	server.send("half an ans")
+	client.FIN()
+	server.WantEnd(nil)
+	server.Send("half an ans")
 	server.acked()
-	server.reset()
-	client.want("half an ans")
-	client.wantEnd(errReset)
+	server.Reset()
+	client.Want("half an ans")
+	client.WantEnd(errReset)
 	e.wantRecord(OriginReset, PhaseRelay)
 
 	client, server = e.pair(o)
-	server.fin()
-	client.wantEnd(nil)
-	client.send("half a ques")
+	server.FIN()
+	client.WantEnd(nil)
+	client.Send("half a ques")
 	client.acked()
-	client.reset()
-	server.want("half a ques")
-	server.wantEnd(errReset)
+	client.Reset()
+	server.Want("half a ques")
+	server.WantEnd(errReset)
 	e.wantRecord(ClientReset, PhaseRelay)
 }
 
 func TestHalfCloseWithLongAnswer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: patience}})
+	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: testkit.Patience}})
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
+	client.FIN()
+	server.WantEnd(nil)
 	answer := strings.Repeat("0123456789abcdef", 1<<19)
 	exchange(server, client, answer)
 	server.Close()
-	client.wantEnd(nil)
+	client.WantEnd(nil)
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6, len(answer))
 }
 
 func TestHalfCloseTimeout(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const limit = 150 * time.Millisecond
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: limit}})
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
-	client.wantEnd(nil)
+	client.FIN()
+	server.WantEnd(nil)
+	client.WantEnd(nil)
 	s := e.wantRecord(HalfCloseTimeout, PhaseRelay)
 	if s.Total < limit {
 		t.Errorf("half-open connection was closed after %s, want %s or later", s.Total, limit)
@@ -283,13 +285,13 @@ func TestHalfCloseTimeout(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	const limit = 150 * time.Millisecond
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}, idle: limit})
 	client, server := e.pair(o)
-	client.wantEnd(nil)
-	server.wantEnd(nil)
+	client.WantEnd(nil)
+	server.WantEnd(nil)
 	s := e.wantRecord(IdleTimeout, PhaseRelay)
 	if s.Total < limit {
 		t.Errorf("idle connection was closed after %s, want %s or later", s.Total, limit)
@@ -298,13 +300,13 @@ func TestIdleTimeout(t *testing.T) {
 
 // The end of one side's stream must not switch the idle limit off.
 func TestIdleTimeoutWhenHalfClosed(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}, idle: 150 * time.Millisecond})
 	client, server := e.pair(o)
-	client.fin()
-	server.wantEnd(nil)
-	client.wantEnd(nil)
+	client.FIN()
+	server.WantEnd(nil)
+	client.WantEnd(nil)
 	e.wantRecord(IdleTimeout, PhaseRelay)
 }
 
@@ -312,21 +314,21 @@ func TestIdleTimeoutWhenHalfClosed(t *testing.T) {
 // resets the origin's connection, and the answer must come through. What the
 // client has sent and nobody has read must not turn its end into a reset.
 func TestOriginAnswersAndClosesWhileClientSends(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	answer := strings.Repeat("answer", 5000)
 	for range 20 {
 		client, server := e.pair(o)
 		resume := e.pause()
-		server.send(answer)
+		server.Send(answer)
 		server.Close()
-		client.send(strings.Repeat("question", 4<<10))
+		client.Send(strings.Repeat("question", 4<<10))
 		resume()
 		e.settle()
-		client.send(strings.Repeat("question", 32<<10))
-		client.want(answer)
-		client.wantEnd(nil)
+		client.Send(strings.Repeat("question", 32<<10))
+		client.Want(answer)
+		client.WantEnd(nil)
 		if e.engine.Active() != 1 {
 			t.Error("the client was closed on before it was done")
 		}
@@ -346,11 +348,11 @@ func sansUp(s Summary) Summary {
 // more was made: the writer's side must see the reset, at whatever point of
 // the splicing it comes.
 func TestResetWhileBytesAreOnTheirWay(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	rounds := 200
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testkit.RaceEnabled {
 		rounds = 40
 	}
 	for i := range rounds {
@@ -361,8 +363,8 @@ func TestResetWhileBytesAreOnTheirWay(t *testing.T) {
 		}
 		written := fill(t, e, from)
 		io.CopyN(io.Discard, to, int64(written/rounds*i))
-		to.reset()
-		from.wantEnd(errReset)
+		to.Reset()
+		from.WantEnd(errReset)
 		e.wantRecord(want, PhaseRelay)
 	}
 }
@@ -370,24 +372,24 @@ func TestResetWhileBytesAreOnTheirWay(t *testing.T) {
 // A reset behind bytes that nobody reads: it cannot be passed on before them,
 // but the connection's time is that of a half-closed one from here on.
 func TestResetBehindAStalledReader(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: 150 * time.Millisecond}, idle: patience})
+	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: 150 * time.Millisecond}, idle: testkit.Patience})
 	client, server := e.pair(o)
 	fill(t, e, client)
-	client.reset()
+	client.Reset()
 	e.wantRecord(HalfCloseTimeout, PhaseRelay)
 	server.Close()
 }
 
 // The same with a reader that goes on: it gets to the reset.
 func TestResetBehindASlowReader(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: patience}, idle: patience})
+	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{HalfClose: testkit.Patience}, idle: testkit.Patience})
 	client, server := e.pair(o)
 	fill(t, e, client)
-	client.reset()
+	client.Reset()
 	if n, err := io.Copy(io.Discard, server); n == 0 || !errors.Is(err, errReset) {
 		t.Errorf("read %d bytes, then %v, want some, then %v", n, err, errReset)
 	}
@@ -397,7 +399,7 @@ func TestResetBehindASlowReader(t *testing.T) {
 // The last bytes and the end were read at once and the destination was full:
 // the end has to wait for the bytes.
 func TestFinWaitsForTheBytesBeforeIt(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
@@ -408,29 +410,29 @@ func TestFinWaitsForTheBytesBeforeIt(t *testing.T) {
 		f.flags |= ended
 		l.relay(c)
 	})
-	server.want("the last bytes")
-	server.wantEnd(nil)
+	server.Want("the last bytes")
+	server.WantEnd(nil)
 	server.Close()
-	client.wantEnd(nil)
+	client.WantEnd(nil)
 	wantBytes(t, e.wantRecord(ClientClosed, PhaseRelay), 6+14, 0)
 }
 
 // The place on the wheel that was made for the hello comes up while bytes are
 // relayed: that is no end.
 func TestHelloTimeoutIsOverAfterTheHello(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{Hello: 100 * time.Millisecond}, idle: patience})
+	e := serve(t, options{targets: []Target{o.target()}, timeouts: Timeouts{Hello: 100 * time.Millisecond}, idle: testkit.Patience})
 	client, server := e.pair(o)
 	late := e.dial()
-	late.send("hel")
+	late.Send("hel")
 	if s := e.wantRecord(HelloTimeout, PhaseHello); s.Total < 100*time.Millisecond {
 		t.Errorf("half a hello was given %s, want 100ms or more", s.Total)
 	}
-	client.send("still here")
-	server.want("still here")
+	client.Send("still here")
+	server.Want("still here")
 	client.Close()
-	server.wantEnd(nil)
+	server.WantEnd(nil)
 	server.Close()
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
