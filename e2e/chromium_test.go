@@ -9,19 +9,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"keyhole/internal/testkit"
 )
 
 // chromium starts a headless Chromium at a page of host. It takes the certificate of that key alone, and no other
 // that its own authorities do not vouch for.
-func chromium(t *testing.T, e *edge, host, pin string, args ...string) *process {
+func chromium(t *testing.T, e *edge, host, pin string, args ...string) *testkit.Program {
 	t.Helper()
-	p := launchFor(t, exec.Command("chromium", append([]string{
+	p := testkit.LaunchFor(t, exec.Command("chromium", append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-proxy-server",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-breakpad", "--user-data-dir=" + t.TempDir(),
 		"--host-resolver-rules=MAP * 127.0.0.1", "--ignore-certificate-errors-spki-list=" + pin,
 	}, append(args, "https://"+host+":"+e.port+"/browser")...)...))
-	t.Cleanup(p.terminate)
+	t.Cleanup(p.Terminate)
 	return p
 }
 
@@ -42,15 +44,15 @@ func TestChromium(t *testing.T) {
 		if err := json.Unmarshal(r.body, &got); err != nil || r.host != host {
 			t.Fatalf("report of %s: %q: %v", r.host, r.body, err)
 		}
-	case <-time.After(patience):
-		t.Fatalf("the page has not reported; chromium printed:\n%s", p.printed())
+	case <-time.After(testkit.Patience):
+		t.Fatalf("the page has not reported; chromium printed:\n%s", p.Printed())
 	}
 	if want := (finding{Protocol: "h2", Echoed: []bool{true, true, true}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("the page found %+v, want %+v", got, want)
 	}
 	expectBrowserVisits(t, o.visitsOf(host))
 
-	p.terminate()
+	p.Terminate()
 	for _, r := range shared.edge.atLeast(t, host, 2) {
 		if r.Backend != "go" || r.Server != o.address {
 			t.Errorf("record %+v, want backend go and server %s", r, o.address)
@@ -80,8 +82,8 @@ func TestChromiumRefusesAnotherKey(t *testing.T) {
 	o := shared.golang
 	host := o.host(t)
 	p := chromium(t, shared.edge, host, shared.node.id.keyPin(), "--dump-dom")
-	p.wait(t)
-	if text := p.printed(); !strings.Contains(text, "ERR_CERT_AUTHORITY_INVALID") {
+	p.Status(t)
+	if text := p.Printed(); !strings.Contains(text, "ERR_CERT_AUTHORITY_INVALID") {
 		t.Errorf("chromium with the pin of another origin: no ERR_CERT_AUTHORITY_INVALID in:\n%s", text)
 	}
 	if got := o.visitsOf(host); len(got) != 0 {

@@ -2,13 +2,13 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
-	"net"
 	"net/http"
 	"os/exec"
 	"syscall"
 	"testing"
 	"time"
+
+	"keyhole/internal/testkit"
 )
 
 // A halfway is an origin's page that stops in the middle of the blob until it is told to go on.
@@ -34,7 +34,7 @@ type download struct {
 	*halfway
 	origin *goOrigin
 	edge   *edge
-	curl   *process
+	curl   *testkit.Program
 	body   bytes.Buffer // complete once curl has ended
 }
 
@@ -45,11 +45,11 @@ func startDownload(t *testing.T, drain time.Duration) *download {
 	d.origin, d.edge = goFor(t, setup{drain: drain}, d.halfway)
 	cmd := exec.Command("curl", curlArgs(d.edge, d.origin.origin, "https://"+d.origin.host(t)+"/")...)
 	cmd.Stdout = &d.body
-	d.curl = launchFor(t, cmd)
+	d.curl = testkit.LaunchFor(t, cmd)
 	select {
 	case <-d.reached:
-	case <-d.curl.ended:
-		t.Fatalf("curl ended before half of the download: %s", d.curl.printed())
+	case <-d.curl.Ended:
+		t.Fatalf("curl ended before half of the download: %s", d.curl.Printed())
 	}
 	return d
 }
@@ -65,8 +65,8 @@ func (d *download) terminate(t *testing.T) {
 // expectEdgeEnds fails the test unless the edge ends by itself, and well.
 func (d *download) expectEdgeEnds(t *testing.T) {
 	t.Helper()
-	if status := d.edge.wait(t); status != 0 {
-		t.Errorf("the edge ended with status %d, want 0:\n%s", status, d.edge.printed())
+	if status := d.edge.Status(t); status != 0 {
+		t.Errorf("the edge ended with status %d, want 0:\n%s", status, d.edge.Printed())
 	}
 }
 
@@ -75,27 +75,12 @@ func TestDrainLetsADownloadFinish(t *testing.T) {
 	t.Parallel()
 	d := startDownload(t, 0)
 	d.terminate(t)
-	expectRefused(t, d.edge)
+	testkit.BecomesRefusing(t, d.edge.address)
 	close(d.goOn)
-	status := d.curl.wait(t)
-	expectBlob(t, output{d.body.String(), d.curl.printed(), status})
+	status := d.curl.Status(t)
+	expectBlob(t, output{d.body.String(), d.curl.Printed(), status})
 	d.expectEdgeEnds(t)
 	d.edge.expectRelayed(t, d.origin.origin, d.origin.host(t), 1)
-}
-
-// expectRefused waits until the edge's port takes no connection any more.
-func expectRefused(t *testing.T, e *edge) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		c, err := net.DialTimeout("tcp", e.address, time.Until(deadline))
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return
-		}
-		if err == nil {
-			c.Close()
-		}
-	}
-	t.Fatalf("the edge still takes connections on %s after SIGTERM", e.address)
 }
 
 // Who is not done when the drain's time is over is cut off, and the record says why.
@@ -103,7 +88,7 @@ func TestDrainEndsInTime(t *testing.T) {
 	t.Parallel()
 	d := startDownload(t, 100*time.Millisecond)
 	d.terminate(t)
-	if status := d.curl.wait(t); status == 0 {
+	if status := d.curl.Status(t); status == 0 {
 		t.Error("curl: status 0 after half a download, want an error")
 	}
 	d.expectEdgeEnds(t)

@@ -14,11 +14,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"keyhole/internal/testkit"
 )
 
 // An edge is a `keyhole run` of its own.
 type edge struct {
-	*process
+	*testkit.Program
 	address string // that it listens on, "127.0.0.1:PORT"
 	port    string
 	records *recordLog
@@ -78,12 +80,12 @@ func (w *world) startEdge(s setup) (*edge, error) {
 	cmd := exec.Command(w.keyhole, "run", "--config", file)
 	cmd.Dir = dir
 	cmd.Stdout = e.records
-	if e.process, err = launch(cmd); err != nil {
+	if e.Program, err = testkit.Launch(cmd); err != nil {
 		return nil, err
 	}
-	m, err := e.await(listening)
+	m, err := e.Await(listening)
 	if err != nil {
-		e.stop()
+		e.Stop()
 		return nil, err
 	}
 	e.address = m[1]
@@ -98,7 +100,7 @@ func edgeFor(t *testing.T, s setup) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.stop)
+	t.Cleanup(e.Stop)
 	return e
 }
 
@@ -173,7 +175,7 @@ func (e *edge) atLeast(t *testing.T, name string, n int) []record {
 	if err := watchSources(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.After(patience)
+	late := time.After(testkit.Patience)
 	for {
 		found, more, err := e.records.take(name, n)
 		if err != nil {

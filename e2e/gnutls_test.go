@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 func TestGnuTLS(t *testing.T) {
@@ -47,10 +49,10 @@ func gnutls(t *testing.T, o *origin, host string, args ...string) string {
 	}, args...)...)
 	var stdout bytes.Buffer
 	cmd.Stdout = &stdout
-	p := launchFor(t, cmd)
-	p.say(t, "GET /sample HTTP/1.0\r\nHost: "+host+"\r\n\r\n")
-	status := p.wait(t)
-	stderr := p.printed()
+	p := testkit.LaunchFor(t, cmd)
+	p.Say(t, "GET /sample HTTP/1.0\r\nHost: "+host+"\r\n\r\n")
+	status := p.Status(t)
+	stderr := p.Printed()
 	text := readFile(t, log)
 	_, body, _ := bytes.Cut(stdout.Bytes(), []byte("\r\n\r\n"))
 	if got, want := hexSum(body), hexSum(shared.sample()); got != want {

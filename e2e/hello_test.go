@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // dialer connects to the edge and has the client's bytes go through wrap.
@@ -144,7 +146,7 @@ func TestGoPostQuantum(t *testing.T) {
 // get makes one request and returns the answer with its body.
 func get(t *testing.T, transport *http.Transport, url string) (*http.Response, []byte) {
 	t.Helper()
-	answer, err := (&http.Client{Transport: transport, Timeout: patience}).Get(url)
+	answer, err := (&http.Client{Transport: transport, Timeout: testkit.Patience}).Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}

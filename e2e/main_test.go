@@ -23,11 +23,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
-
-// patience is how long anything may take that is waited for. It bounds failures, not successes.
-const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	status, err := runAll(m)

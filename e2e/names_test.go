@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // A name that nobody routes gets the alert unrecognized_name, 112 (RFC 6066 section 3), which every client can tell
@@ -71,11 +73,11 @@ func TestNoName(t *testing.T) {
 func askPlainly(t *testing.T, e *edge, args ...string) string {
 	t.Helper()
 	args = append([]string{"s_client", "-connect", e.address, "-CAfile", shared.ca.file, "-verify_return_error"}, args...)
-	p := launchFor(t, exec.Command("openssl", args...))
-	p.say(t, "GET /greeting HTTP/1.0\r\n\r\n")
-	p.expect(t, greeting)
-	p.wait(t)
-	return p.printed()
+	p := testkit.LaunchFor(t, exec.Command("openssl", args...))
+	p.Say(t, "GET /greeting HTTP/1.0\r\n\r\n")
+	p.Expect(t, greeting)
+	p.Status(t)
+	return p.Printed()
 }
 
 // Names that differ in case and by a trailing dot are one name, for the edge as for the origin behind it.

@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // sClient starts an openssl s_client for one of an origin's names. It ends without a certificate that is good for the
 // name.
-func sClient(t *testing.T, e *edge, host string, args ...string) *process {
+func sClient(t *testing.T, e *edge, host string, args ...string) *testkit.Program {
 	t.Helper()
-	return launchFor(t, exec.Command("openssl", append([]string{
+	return testkit.LaunchFor(t, exec.Command("openssl", append([]string{
 		"s_client", "-connect", e.address, "-servername", host,
 		"-CAfile", shared.ca.file, "-verify_hostname", host, "-verify_return_error",
 	}, args...)...))
@@ -22,10 +24,10 @@ func sClient(t *testing.T, e *edge, host string, args ...string) *process {
 func getGreeting(t *testing.T, e *edge, o *origin, host string, args ...string) string {
 	t.Helper()
 	p := sClient(t, e, host, args...)
-	p.say(t, "GET /greeting HTTP/1.0\r\nHost: "+host+"\r\n\r\n")
-	p.expect(t, greeting)
-	p.wait(t)
-	text := p.printed()
+	p.Say(t, "GET /greeting HTTP/1.0\r\nHost: "+host+"\r\n\r\n")
+	p.Expect(t, greeting)
+	p.Status(t)
+	text := p.Printed()
 	expectCertificate(t, "s_client", o, []byte(text))
 	return text
 }
@@ -77,11 +79,11 @@ func TestOpenSSLClientCertificate(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := sClient(t, e, host, s.flag, "-cert", id.certFile, "-key", id.keyFile)
-			p.say(t, greeting+"\n")
-			o.expect(t, greeting)
-			p.say(t, "Q\n")
-			p.wait(t)
-			text := o.printed()
+			p.Say(t, greeting+"\n")
+			o.Expect(t, greeting)
+			p.Say(t, "Q\n")
+			p.Status(t)
+			text := o.Printed()
 			_, peer, _ := strings.Cut(text, "Client certificate")
 			if got, want := fingerprintPEM([]byte(peer)), id.fingerprint(); got != want {
 				t.Errorf("the origin saw the client certificate %q, want %s; it printed:\n%s", got, want, text)
@@ -96,8 +98,8 @@ func TestOpenSSLWithoutClientCertificate(t *testing.T) {
 	o, e := opensslFor(t, "-Verify", "1", "-CAfile", shared.ca.file, "-verify_return_error")
 	host := o.host(t)
 	p := sClient(t, e, host, "-tls1_3")
-	p.expect(t, "alert number 116") // certificate_required, from the origin
-	p.wait(t)
+	p.Expect(t, "alert number 116") // certificate_required, from the origin
+	p.Status(t)
 	e.expectRelayed(t, o.origin, host, 1)
 }
 
@@ -113,18 +115,18 @@ func TestOpenSSLEarlyData(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := sClient(t, e, host, "-sess_out", session)
-	first.say(t, "hello\n")
-	o.expect(t, "hello")
-	o.say(t, "welcome\n")
-	first.expect(t, "welcome") // the ticket went before it, and is in the file
-	first.say(t, "Q\n")
-	first.wait(t)
+	first.Say(t, "hello\n")
+	o.Expect(t, "hello")
+	o.Say(t, "welcome\n")
+	first.Expect(t, "welcome") // the ticket went before it, and is in the file
+	first.Say(t, "Q\n")
+	first.Status(t)
 
 	second := sClient(t, e, host, "-sess_in", session, "-early_data", early)
-	second.expect(t, "Early data was accepted")
-	o.expect(t, text)
-	o.expect(t, "Early data received")
-	second.say(t, "Q\n")
-	second.wait(t)
+	second.Expect(t, "Early data was accepted")
+	o.Expect(t, text)
+	o.Expect(t, "Early data received")
+	second.Say(t, "Q\n")
+	second.Status(t)
 	e.expectRelayed(t, o.origin, host, 2)
 }

@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"testing"
 	"text/template"
+
+	"keyhole/internal/testkit"
 )
 
 // An opensslOrigin is an openssl s_server. It serves one connection after the other.
 type opensslOrigin struct {
 	*origin
-	*process
+	*testkit.Program
 }
 
 var accepting = regexp.MustCompile(`ACCEPT (127\.0\.0\.1:\d+)`)
@@ -30,13 +32,13 @@ func (w *world) startOpenSSL(kind string, args ...string) (*opensslOrigin, error
 	args = append([]string{"s_server", "-accept", "127.0.0.1:0", "-cert", o.id.certFile, "-key", o.id.keyFile}, args...)
 	cmd := exec.Command("openssl", args...)
 	cmd.Dir = w.files
-	p, err := launch(cmd)
+	p, err := testkit.Launch(cmd)
 	if err != nil {
 		return nil, err
 	}
-	m, err := p.await(accepting)
+	m, err := p.Await(accepting)
 	if err != nil {
-		p.stop()
+		p.Stop()
 		return nil, err
 	}
 	o.address = m[1]
@@ -50,7 +52,7 @@ func opensslFor(t *testing.T, args ...string) (*opensslOrigin, *edge) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(o.stop)
+	t.Cleanup(o.Stop)
 	return o, edgeFor(t, setup{origins: []*origin{o.origin}})
 }
 
@@ -59,12 +61,12 @@ func (w *world) startNode() error {
 	if err != nil {
 		return err
 	}
-	p, err := launch(exec.Command("node", "testdata/origin.mjs", o.id.certFile, o.id.keyFile, w.files))
+	p, err := testkit.Launch(exec.Command("node", "testdata/origin.mjs", o.id.certFile, o.id.keyFile, w.files))
 	if err != nil {
 		return err
 	}
-	w.stops = append(w.stops, p.stop)
-	m, err := p.await(regexp.MustCompile(`listening on port (\d+)`))
+	w.stops = append(w.stops, p.Stop)
+	m, err := p.Await(regexp.MustCompile(`listening on port (\d+)`))
 	if err != nil {
 		return err
 	}
@@ -103,12 +105,12 @@ func (w *world) startNginx() (err error) {
 	cmd.Env = append(os.Environ(), "NGINX=3;")
 	// Killed, it would leave its worker behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	p, err := launch(cmd)
+	p, err := testkit.Launch(cmd)
 	if err != nil {
 		return err
 	}
-	w.stops = append(w.stops, p.terminate)
-	_, err = p.await(regexp.MustCompile(`start worker process `))
+	w.stops = append(w.stops, p.Terminate)
+	_, err = p.Await(regexp.MustCompile(`start worker process `))
 	return err
 }
 

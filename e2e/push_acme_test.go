@@ -22,6 +22,7 @@ import (
 
 	"github.com/letsencrypt/challtestsrv"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/client"
 )
 
@@ -32,7 +33,7 @@ var pebbleBinary = sync.OnceValues(func() (string, error) {
 // An acmeServer is a Pebble, which checks names as a public authority does, over a resolver that has one address for
 // every name.
 type acmeServer struct {
-	*process
+	*testkit.Program
 	directory string
 	admin     string
 }
@@ -70,8 +71,8 @@ func pebbleFor(t *testing.T, port string, validity time.Duration) *acmeServer {
 	}
 	cmd := exec.Command(program, "-config", file, "-dnsserver", resolver)
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0")
-	p := launchFor(t, cmd)
-	p.expect(t, `ACME directory available`)
+	p := testkit.LaunchFor(t, cmd)
+	p.Expect(t, `ACME directory available`)
 	return &acmeServer{p, "https://localhost:" + portOf(listen) + "/dir", "https://localhost:" + portOf(admin)}
 }
 
@@ -153,7 +154,7 @@ func TestPushCertificateByACME(t *testing.T) {
 	if !second.NotAfter.After(first.NotAfter) {
 		t.Errorf("the renewed certificate ends at %s, the first at %s, want later", second.NotAfter, first.NotAfter)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	h := s.http()
 	h.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots

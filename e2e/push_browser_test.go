@@ -91,7 +91,7 @@ func TestP2PageResumes(t *testing.T) {
 		}
 	}
 	publish(s, 10)
-	s.edge.stop()
+	s.edge.Stop()
 	publish(direct, 10)
 	p.until(`keyhole.status.phase === "waiting"`)
 	publish(direct, 10)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/client"
 )
 
@@ -22,10 +23,10 @@ func TestPushChaosCluster(t *testing.T) {
 	s, nodes, stores := clusterFor(t, 2, "limits: {login_per_minute: 10000}")
 	c := newChaos(t, s)
 	for i, n := range stores {
-		c.victims = append(c.victims, victim{fmt.Sprintf("NATS node %d", i), func() { n.stop() }, n.start})
+		c.victims = append(c.victims, victim{fmt.Sprintf("NATS node %d", i), func() { n.Stop() }, n.start})
 	}
 	for i, n := range nodes {
-		c.victims = append(c.victims, victim{fmt.Sprintf("pushd node %d", i), func() { n.stop() }, n.start})
+		c.victims = append(c.victims, victim{fmt.Sprintf("pushd node %d", i), func() { n.Stop() }, n.start})
 	}
 	c.run()
 }
@@ -34,7 +35,7 @@ func TestPushChaosCluster(t *testing.T) {
 func TestPushChaosAlone(t *testing.T) {
 	s := pushSiteFor(t, "limits: {login_per_minute: 10000}")
 	c := newChaos(t, s)
-	c.victims = append(c.victims, victim{"pushd", func() { s.node.stop() }, s.node.start})
+	c.victims = append(c.victims, victim{"pushd", func() { s.node.Stop() }, s.node.start})
 	c.run()
 }
 
@@ -83,7 +84,7 @@ func newChaos(t *testing.T, s *pushSite) *chaos {
 	}
 	t.Logf("KEYHOLE_SEED=%d", seed)
 	c.random = rand.New(rand.NewPCG(seed, seed))
-	c.victims = append(c.victims, victim{"edge", func() { s.edge.stop() }, s.startEdge})
+	c.victims = append(c.victims, victim{"edge", func() { s.edge.Stop() }, s.startEdge})
 	c.key = s.node.publisher("newsroom")
 	for i := range 3 {
 		s.node.user(fmt.Sprintf("user%d", i))
@@ -173,7 +174,7 @@ func (c *chaos) publish(ctx context.Context, publisher int) {
 		}
 		text := to + " " + id
 		m.Data = []byte(text)
-		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*patience)
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*testkit.Patience)
 		receipt, err := sender.Publish(patient, m)
 		cancel()
 		if err != nil {
@@ -194,7 +195,7 @@ func (c *chaos) check(p *chaosPhone) {
 			want[text] = id
 		}
 	}
-	end := time.After(patience)
+	end := time.After(testkit.Patience)
 	for {
 		missing := p.missing(want)
 		if missing == "" {

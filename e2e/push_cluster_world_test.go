@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 var natsBinary = sync.OnceValues(func() (string, error) {
@@ -17,7 +19,7 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 
 // A natsNode is a nats-server of its own, one of three.
 type natsNode struct {
-	*process
+	*testkit.Program
 	t    *testing.T
 	file string
 	url  string
@@ -30,10 +32,10 @@ func (n *natsNode) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if n.process, err = launch(exec.Command(program, "-c", n.file)); err != nil {
+	if n.Program, err = testkit.Launch(exec.Command(program, "-c", n.file)); err != nil {
 		n.t.Fatal(err)
 	}
-	n.expect(n.t, `Server is ready`)
+	n.Expect(n.t, `Server is ready`)
 }
 
 // natsFor starts a cluster of three for one test alone, that answers once two of them have synced a message to disk.
@@ -62,9 +64,9 @@ func natsFor(t *testing.T) (nodes [3]*natsNode, urls string) {
 		n.start()
 		t.Cleanup(func() {
 			if t.Failed() {
-				t.Logf("%s said:\n%s", n.url, n.printed())
+				t.Logf("%s said:\n%s", n.url, n.Printed())
 			}
-			n.stop()
+			n.Stop()
 		})
 	}
 	return nodes, urls[1:]

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/keys"
 	"keyhole/push/wire"
 )
@@ -124,7 +125,7 @@ func (h *handset) call(method, path string, body, reply any) error {
 // request returns a refusal as an error that wraps its code.
 func (h *handset) request(header http.Header, method, path string, body, reply any) error {
 	h.t.Helper()
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+	client := &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{
 		DialContext: h.way, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: shared.ca.pool, MinVersion: tls.VersionTLS13},
 	}}
 	return ask(h.t, client, header, method, h.site.url()+path, body, reply)

@@ -49,7 +49,7 @@ func TestK2SessionTokenStandsForThePassword(t *testing.T) {
 	p.until(client.Listening)
 	p.hangUp()
 	logins := s.node.metric(`pushd_logins_total{result="ok"}`)
-	s.node.stop()
+	s.node.Stop()
 	s.node.start()
 	c.Password = ""
 	s.phone(c).until(client.Listening)
@@ -271,7 +271,7 @@ func TestK5ServerRenewsItsKeyByAStoredDeadline(t *testing.T) {
 	p.hangUp()
 
 	// With a period of an hour a deadline that starts anew would be far away.
-	s.node.terminate()
+	s.node.Terminate()
 	s.node.options = strings.Replace(s.node.options, "4s", "1h", 1)
 	s.node.start()
 	h := s.handset("alice", "phone", "news")

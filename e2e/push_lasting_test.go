@@ -48,7 +48,7 @@ func TestPushKilledWhilePublishing(t *testing.T) {
 	missing := map[string]bool{}
 	for i := range 200 {
 		if i == 50 || i == 120 {
-			s.node.stop() // SIGKILL
+			s.node.Stop() // SIGKILL
 			s.node.start()
 		}
 		select {
@@ -90,7 +90,7 @@ func (n *pushNode) follow(lines []string, cwd string) {
 	for _, line := range lines {
 		switch line {
 		case "systemctl stop pushd":
-			n.terminate()
+			n.Terminate()
 		case "systemctl start pushd":
 			n.start()
 		default:

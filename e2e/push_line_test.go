@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/wire"
 )
 
@@ -22,7 +23,7 @@ type line struct {
 func (h *handset) dial() {
 	h.t.Helper()
 	h.hangUp()
-	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(h.t.Context(), testkit.Patience)
 	defer cancel()
 	l := &line{}
 	transport := &http.Transport{DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -63,7 +64,7 @@ func (h *handset) send(f wire.Frame) {
 
 func (h *handset) sendText(text string) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := h.ws.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
 		h.t.Fatalf("send %.60q: %v", text, err)
@@ -72,7 +73,7 @@ func (h *handset) sendText(text string) {
 
 // receive returns the next frame of the server's, or why there is none.
 func (h *handset) receive() (wire.Frame, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	_, b, err := h.ws.Read(ctx)
 	if err != nil {

@@ -124,8 +124,8 @@ func TestPushLogIsStructured(t *testing.T) {
 	s.node.pushd("key", "revoke", "newsroom")
 	s.node.pushd("session", "revoke", "alice")
 	s.node.pushd("user", "disable", "alice")
-	s.node.terminate()
-	printed := s.node.printed()
+	s.node.Terminate()
+	printed := s.node.Printed()
 	said := map[string]bool{}
 	for line := range strings.Lines(printed) {
 		var event struct {

@@ -21,20 +21,20 @@ func TestPushUnreachableCluster(t *testing.T) {
 	first, _, _ := strings.Cut(urls, ",")
 	n := newPushNode(t, "push", fmt.Sprintf("store: {url: %q, secret: %q}", urls, secretFile(t)))
 	for _, store := range stores {
-		store.stop()
+		store.Stop()
 	}
 	n.run()
-	n.expect(t, `"level":"WARN".*`+strings.TrimPrefix(first, "nats://"))
+	n.Expect(t, `"level":"WARN".*`+strings.TrimPrefix(first, "nats://"))
 	n.Process.Signal(syscall.SIGTERM)
-	if status := n.wait(t); status != 1 || !strings.Contains(n.printed(), first) || !strings.Contains(n.printed(), "not reached") {
-		t.Errorf("without its cluster pushd ends with %d and says %q, want 1 and that %s was not reached", status, n.printed(), first)
+	if status := n.Status(t); status != 1 || !strings.Contains(n.Printed(), first) || !strings.Contains(n.Printed(), "not reached") {
+		t.Errorf("without its cluster pushd ends with %d and says %q, want 1 and that %s was not reached", status, n.Printed(), first)
 	}
 	n.run()
-	n.expect(t, `"level":"WARN".*`+strings.TrimPrefix(first, "nats://"))
+	n.Expect(t, `"level":"WARN".*`+strings.TrimPrefix(first, "nats://"))
 	for _, store := range stores {
 		store.start()
 	}
-	n.expect(t, pushListening.String())
+	n.Expect(t, pushListening.String())
 	n.user("alice")
 }
 
@@ -48,7 +48,7 @@ func TestPushClusterThatGoesAway(t *testing.T) {
 	h := s.handset("alice", "phone", "news")
 	h.listen(nil)
 	for _, store := range stores {
-		store.stop()
+		store.Stop()
 	}
 	if _, err := s.tryPublish(key, map[string]any{"token": h.token, "text": "lost?", "id": "1"}); !isCode(err, wire.StoreUnavailable) {
 		t.Errorf("publish without the cluster: %v, want %s", err, wire.StoreUnavailable)
@@ -113,7 +113,7 @@ func TestPushDrainMovesTerminals(t *testing.T) {
 		p.expect(texts...)
 	}
 	stays.servedUntilTheEnd(texts)
-	if status := nodes[0].wait(t); status != 0 || !strings.Contains(nodes[0].printed(), `"msg":"stopped"`) {
+	if status := nodes[0].Status(t); status != 0 || !strings.Contains(nodes[0].Printed(), `"msg":"stopped"`) {
 		t.Errorf("pushd ends with %d, want 0 and that it has stopped", status)
 	}
 	if got := nodes[1].metric("pushd_terminals"); got != "4" {

@@ -13,6 +13,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"keyhole/internal/testkit"
 )
 
 // A pushPage is the terminal that pushd serves, in a Chromium of its own that came by the edge and takes the node's
@@ -92,7 +94,7 @@ func (p *pushPage) quiet(but ...string) {
 
 func (p *pushPage) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testkit.Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		p.t.Fatalf("in the browser: %v; the page says %s", err, p.looks())
@@ -102,7 +104,7 @@ func (p *pushPage) do(steps ...chromedp.Action[chromedp.Void]) {
 // evaluate returns the value of an expression, which may be a promise.
 func evaluate[T any](p *pushPage, expression string) (value T) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testkit.Patience)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -113,7 +115,7 @@ func evaluate[T any](p *pushPage, expression string) (value T) {
 
 // looks is what the page is about, for a failure.
 func (p *pushPage) looks() string {
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testkit.Patience)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText + JSON.stringify(globalThis.keyhole?.status)`))
 	if err != nil {
@@ -125,7 +127,7 @@ func (p *pushPage) looks() string {
 // until waits for an expression to be true.
 func (p *pushPage) until(expression string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, testkit.Patience)
 	defer cancel()
 	often := chromedp.WithPollingInterval(20 * time.Millisecond)
 	if _, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, often)); err != nil {

@@ -285,7 +285,7 @@ func TestP6RestoredConnectionMissesNothing(t *testing.T) {
 	p := s.phone(c)
 	p.until(client.Listening)
 	for round := range 3 {
-		s.edge.stop()
+		s.edge.Stop()
 		p.until(client.Waiting)
 		var texts []string
 		for i := range 5 {

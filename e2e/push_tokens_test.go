@@ -27,7 +27,7 @@ func TestT1SameTripleGetsTheSameToken(t *testing.T) {
 	if h.token != first {
 		t.Errorf("after another login the token is %q, want %q", h.token, first)
 	}
-	s.node.stop()
+	s.node.Stop()
 	s.node.start()
 	h.askToken()
 	if h.token != first {
@@ -192,7 +192,7 @@ func TestT5TokenIsAnAddressAndStoredHashed(t *testing.T) {
 	h.send(h.hello())
 	h.wantEnd(wire.SessionInvalid)
 
-	s.node.terminate()
+	s.node.Terminate()
 	if !inFolder(t, s.node.dir, []byte("a needle in the store")) {
 		t.Error("the message is not found in the data folder: what does this test look through?")
 	}
@@ -254,7 +254,7 @@ func TestT5TokenIsRevokedAndExpires(t *testing.T) {
 
 	h.hangUp()
 	neighbour.hangUp()
-	s.node.terminate()
+	s.node.Terminate()
 	s.node.unused(h.token, 12*24*time.Hour)
 	s.node.start()
 	publish(h.token, wire.TokenExpired)

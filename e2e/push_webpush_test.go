@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/client"
 	"keyhole/push/wire"
 )
@@ -34,7 +35,7 @@ var webPushFolder = sync.OnceValues(func() (string, error) {
 
 // A webSender is an application server that sends with the web-push library.
 type webSender struct {
-	*process
+	*testkit.Program
 	t    *testing.T
 	sent int
 }
@@ -48,7 +49,7 @@ func webSenderFor(t *testing.T) *webSender {
 	cmd := exec.Command("node", "send.mjs")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+shared.ca.file)
-	return &webSender{process: launchFor(t, cmd), t: t}
+	return &webSender{Program: testkit.LaunchFor(t, cmd), t: t}
 }
 
 // webOptions are the library's.
@@ -106,9 +107,9 @@ func (w *webSender) send(to client.Subscription, payload []byte, o webOptions) (
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.say(w.t, string(line)+"\n")
+	w.Say(w.t, string(line)+"\n")
 	w.sent++
-	reply := w.expect(w.t, fmt.Sprintf(`(?m)^%d (\{.*\})\n`, w.sent))[1]
+	reply := w.Expect(w.t, fmt.Sprintf(`(?m)^%d (\{.*\})\n`, w.sent))[1]
 	if err := json.Unmarshal([]byte(reply), &a); err != nil {
 		w.t.Fatalf("answer %s: %v", reply, err)
 	}

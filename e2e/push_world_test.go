@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/client"
 	"keyhole/push/wire"
 )
@@ -39,7 +40,7 @@ func buildTool(name, pkg string) (string, error) {
 
 // A pushNode is a `pushd serve` with a folder and a certificate of its own.
 type pushNode struct {
-	*process
+	*testkit.Program
 	t       *testing.T
 	program string
 	origin  *origin
@@ -71,13 +72,13 @@ func newPushNode(t *testing.T, kind string, options ...string) *pushNode {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if n.process == nil {
+		if n.Program == nil {
 			return
 		}
 		if t.Failed() {
-			t.Logf("pushd %s said:\n%s", kind, n.printed())
+			t.Logf("pushd %s said:\n%s", kind, n.Printed())
 		}
-		n.stop()
+		n.Stop()
 	})
 	return n
 }
@@ -100,7 +101,7 @@ func (n *pushNode) start() {
 	n.t.Helper()
 	n.run()
 	for re, address := range map[*regexp.Regexp]*string{adminListening: &n.admin, pushListening: &n.origin.address} {
-		m, err := n.await(re)
+		m, err := n.Await(re)
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -120,7 +121,7 @@ func (n *pushNode) run() {
 	}
 	var err error
 	args := append(slices.Clone(n.under), n.program, "serve", "--config", n.file)
-	if n.process, err = launch(exec.Command(args[0], args[1:]...)); err != nil {
+	if n.Program, err = testkit.Launch(exec.Command(args[0], args[1:]...)); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -239,7 +240,7 @@ func (s *pushSite) http() *http.Client {
 // publish stores a message, or fails the test.
 func (s *pushSite) publish(key string, p client.Publication) client.Receipt {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), testkit.Patience)
 	defer cancel()
 	receipt, err := (&client.Publisher{URL: s.url(), Key: key, HTTP: s.http()}).Publish(ctx, p)
 	if err != nil {
@@ -330,7 +331,7 @@ func (p *phone) expect(texts ...string) {
 	}
 }
 
-func late() <-chan time.Time { return time.After(patience) }
+func late() <-chan time.Time { return time.After(testkit.Patience) }
 
 func isCode(err error, want wire.Code) bool {
 	code, ok := errors.AsType[wire.Code](err)

@@ -54,7 +54,7 @@ func newWorld(dir string) (_ *world, err error) {
 	if w.edge, err = w.startEdge(setup{origins: w.origins()}); err != nil {
 		return nil, err
 	}
-	w.stops = append(w.stops, w.edge.stop)
+	w.stops = append(w.stops, w.edge.Stop)
 	return w, nil
 }
 
@@ -68,7 +68,7 @@ func (w *world) startOrigins() (err error) {
 		return err
 	}
 	w.openssl = p.origin
-	w.stops = append(w.stops, p.stop)
+	w.stops = append(w.stops, p.Stop)
 	if err := w.startNode(); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v; install curl, which the demo's commands run", err)
 	}
 	demo := start(t, "demo", "--listen", "127.0.0.1:0")
-	demo.stdout.wait(t, `Ctrl-C ends the demo`)
+	demo.stdout.Expect(t, `Ctrl-C ends the demo`)
 	commands := regexp.MustCompile(`(?m)^    (curl .*)$`).FindAllStringSubmatch(demo.stdout.String(), -1)
 	if len(commands) != 3 {
 		t.Fatalf("the demo prints %d curl commands, want 3:\n%s", len(commands), demo.stdout)
@@ -48,7 +48,7 @@ func TestDemo(t *testing.T) {
 		` sni=blog\.keyhole\.test alpn=h2 route=blog\.keyhole\.test backend=127\.0\.0\.1:\d+ .* reason=client_(closed|reset) phase=relay `,
 		` sni=nobody\.keyhole\.test alpn=h2 reason=no_route phase=decide `,
 	} {
-		demo.stdout.wait(t, want)
+		demo.stdout.Expect(t, want)
 	}
 }
 

@@ -21,21 +21,21 @@ func TestReload(t *testing.T) {
 
 	s.configure(s.blogRoute())
 	edge.signal(syscall.SIGHUP)
-	edge.stderr.wait(t, `level=INFO msg="configuration reloaded" .*routes=2 backends=2\n`)
+	edge.stderr.Expect(t, `level=INFO msg="configuration reloaded" .*routes=2 backends=2\n`)
 	s.visit(at, demoBlog)
 
 	s.configure("bakends: {}", "limits: {hello_bytes: many}")
 	edge.signal(syscall.SIGHUP)
 	const refused = `level=ERROR msg="configuration not reloaded; the former one stays in force" error=`
-	edge.stderr.wait(t, refused+`"\S+keyhole\.yaml:4:1: unknown key `+"`bakends`")
-	edge.stderr.wait(t, refused+`"\S+keyhole\.yaml:5:23: `)
+	edge.stderr.Expect(t, refused+`"\S+keyhole\.yaml:4:1: unknown key `+"`bakends`")
+	edge.stderr.Expect(t, refused+`"\S+keyhole\.yaml:5:23: `)
 	s.visit(at, demoBlog)
 
 	if err := os.Remove(s.file); err != nil {
 		t.Fatal(err)
 	}
 	edge.signal(syscall.SIGHUP)
-	edge.stderr.wait(t, refused+`"configuration: open \S+keyhole\.yaml: no such file or directory`)
+	edge.stderr.Expect(t, refused+`"configuration: open \S+keyhole\.yaml: no such file or directory`)
 	s.visit(at, demoBlog)
 	early.ask()
 	early.leave()
@@ -58,9 +58,9 @@ func TestReloadKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	edge.signal(syscall.SIGHUP)
-	edge.stderr.wait(t, `msg="configuration reloaded"`)
-	edge.stderr.wait(t, `level=WARN msg="listen has changed; the listeners stay as they are until a restart"`)
-	edge.stderr.wait(t, `level=WARN msg="log has changed; it stays as it is until a restart"`)
+	edge.stderr.Expect(t, `msg="configuration reloaded"`)
+	edge.stderr.Expect(t, `level=WARN msg="listen has changed; the listeners stay as they are until a restart"`)
+	edge.stderr.Expect(t, `level=WARN msg="log has changed; it stays as it is until a restart"`)
 	s.visit(at, demoShop)
 }
 
@@ -82,7 +82,7 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	edge.signal(syscall.SIGHUP)
-	edge.stderr.wait(t, `msg="configuration not reloaded`)
+	edge.stderr.Expect(t, `msg="configuration not reloaded`)
 	s.visit(at, demoBlog).leave()
 	edge.stop()
 
@@ -112,8 +112,8 @@ func TestRotationFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	edge.signal(syscall.SIGHUP)
-	edge.stderr.wait(t, `level=ERROR msg="access log not reopened; the former file stays in use" error="log\.access: open `)
-	edge.stderr.wait(t, `msg="configuration reloaded"`)
+	edge.stderr.Expect(t, `level=ERROR msg="access log not reopened; the former file stays in use" error="log\.access: open `)
+	edge.stderr.Expect(t, `msg="configuration reloaded"`)
 	s.visit(at, demoShop).leave()
 	edge.stop()
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"keyhole/cmd/internal/cli"
+	"keyhole/internal/testkit"
 )
 
 // A site is two origins with keys of their own, and the configuration file of
@@ -75,7 +76,7 @@ type visit struct {
 }
 
 func (s *site) tryVisit(edge, name string) (*visit, error) {
-	dialer := &net.Dialer{Timeout: patience}
+	dialer := &net.Dialer{Timeout: testkit.Patience}
 	c, err := tls.DialWithDialer(dialer, "tcp", edge, &tls.Config{ServerName: name, RootCAs: s.trust})
 	if err != nil {
 		return nil, err

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"net"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // TestDrain shows that SIGTERM and SIGINT let open connections live and take
@@ -22,32 +22,15 @@ func TestDrain(t *testing.T) {
 			v := s.visit(at, demoShop)
 
 			edge.signal(signal)
-			edge.stderr.wait(t, `msg=draining connections=1 at_most=30s\n`)
+			edge.stderr.Expect(t, `msg=draining connections=1 at_most=30s\n`)
 			v.ask()
-			refused(t, at)
+			testkit.BecomesRefusing(t, at)
 			v.ask()
 			v.leave()
 			edge.exited()
-			edge.stderr.wait(t, `msg=stopped accepted=\d+ closed_by_drain=0\n`)
-			edge.stdout.wait(t, ` reason=client_closed phase=relay `)
+			edge.stderr.Expect(t, `msg=stopped accepted=\d+ closed_by_drain=0\n`)
+			edge.stdout.Expect(t, ` reason=client_closed phase=relay `)
 		})
-	}
-}
-
-// refused waits until nobody listens on an address any more. The listener is
-// closed soon after the log says that the drain begins; a connection that the
-// kernel took before that is served, and ends here.
-func refused(t *testing.T, at string) {
-	t.Helper()
-	for {
-		c, err := net.DialTimeout("tcp", at, patience)
-		if err != nil {
-			if !strings.Contains(err.Error(), "connection refused") {
-				t.Fatalf("connecting to an edge that drains: %v, want connection refused", err)
-			}
-			return
-		}
-		c.Close()
 	}
 }
 
@@ -60,8 +43,8 @@ func TestDrainEnds(t *testing.T) {
 	v := s.visit(edge.address(), demoShop)
 	edge.stop()
 	v.isCut()
-	edge.stderr.wait(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
-	edge.stdout.wait(t, ` reason=drained phase=relay `)
+	edge.stderr.Expect(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
+	edge.stdout.Expect(t, ` reason=drained phase=relay `)
 }
 
 // TestSecondSignal shows that whoever cannot wait sends another.
@@ -72,11 +55,11 @@ func TestSecondSignal(t *testing.T) {
 	edge := s.start()
 	v := s.visit(edge.address(), demoShop)
 	edge.signal(syscall.SIGTERM)
-	edge.stderr.wait(t, `msg=draining connections=1 at_most=720h0m0s\n`)
+	edge.stderr.Expect(t, `msg=draining connections=1 at_most=720h0m0s\n`)
 	edge.stop()
 	v.isCut()
-	edge.stderr.wait(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
-	edge.stdout.wait(t, ` reason=killed phase=relay `)
+	edge.stderr.Expect(t, `msg=stopped accepted=1 closed_by_drain=1\n`)
+	edge.stdout.Expect(t, ` reason=killed phase=relay `)
 }
 
 // TestUpgradeSignal shows that SIGUSR2, which ends a process by default, does
@@ -88,7 +71,7 @@ func TestUpgradeSignal(t *testing.T) {
 	edge := s.start()
 	at := edge.address()
 	edge.signal(syscall.SIGUSR2)
-	edge.stderr.wait(t, `level=WARN msg="SIGUSR2 is ignored: live upgrade is not supported yet"`)
+	edge.stderr.Expect(t, `level=WARN msg="SIGUSR2 is ignored: live upgrade is not supported yet"`)
 	s.visit(at, demoShop).leave()
 	edge.stop()
 }
@@ -105,12 +88,12 @@ func TestLogReaderGone(t *testing.T) {
 	}
 	cmd := exec.Command("keyhole", "run", "--config", s.file)
 	cmd.Stdout = w
-	edge := launch(t, cmd, watch("stdout", strings.NewReader("")))
+	edge := launch(t, cmd)
 	w.Close()
 	r.Close()
 	at := edge.address()
 	s.visit(at, demoShop).leave()
-	edge.stderr.wait(t, `level=ERROR msg="access log cannot be written; records are dropped until it can" error=".*broken pipe"`)
+	edge.stderr.Expect(t, `level=ERROR msg="access log cannot be written; records are dropped until it can" error=".*broken pipe"`)
 	s.visit(at, demoShop).leave()
 	edge.stop()
 }

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyhole/internal/testkit"
 )
 
 // TestNobodyReadsTheLog shows that a full stderr keeps nobody from ending the
@@ -49,19 +50,13 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	late := time.After(patience)
-	for waiting := 0; waiting < size-512; {
-		select {
-		case <-look.C:
-		case <-late:
-			t.Fatalf("after %v stderr has %d bytes waiting, want it full", patience, waiting)
-		}
-		if waiting, err = unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ); err != nil {
+	testkit.Eventually(t, "stderr is full", func() bool {
+		waiting, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
+		return waiting >= size-512
+	})
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// patience bounds every wait; none comes near it but a failure.
-const patience = time.Minute
+	"keyhole/internal/testkit"
+)
 
 // lines passes on what a process writes, line by line, until it ends.
 func lines(r io.Reader) <-chan string {
@@ -30,7 +29,7 @@ func lines(r io.Reader) <-chan string {
 // await returns the lines up to the one that re matches.
 func await(t *testing.T, from <-chan string, re string) (seen []string) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(testkit.Patience)
 	for {
 		select {
 		case line, more := <-from:
