@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/keys"
 	"keyhole/push/store"
 	"keyhole/push/wire"
@@ -177,16 +178,4 @@ func wantCode(t testing.TB, what string, err error, want wire.Code) {
 	}
 }
 
-// eventually waits for a condition; it is for what other goroutines do, which
-// no channel tells.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		if <-tick.C; time.Now().After(deadline) {
-			t.Fatalf("waited 20 s in vain: %s", what)
-		}
-	}
-}
+var eventually = testkit.Eventually

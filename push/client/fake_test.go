@@ -21,6 +21,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/keys"
 	"keyhole/push/wire"
 )
@@ -31,7 +32,7 @@ func patience() time.Duration {
 	if time.Now().Year() < 2010 {
 		return 100_000 * time.Hour
 	}
-	return 20 * time.Second
+	return testkit.Patience
 }
 
 // fakeURL is where every fake says it is; the terminal's Dial knows better.

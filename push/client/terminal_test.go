@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/wire"
 )
 
@@ -134,26 +134,9 @@ func stacks() string {
 	return string(b[:runtime.Stack(b, true)])
 }
 
-// noLeaks fails the test if at its end, after all other clean-up, more
-// descriptors or goroutines are there than now.
-func noLeaks(t testing.TB) {
-	t.Helper()
-	files, goroutines := descriptors(), runtime.NumGoroutine()
-	t.Cleanup(func() {
-		if t.Failed() {
-			return // what it left behind says nothing
-		}
-		eventually(t, "no goroutine is left behind", func() bool { return runtime.NumGoroutine() <= goroutines })
-		eventually(t, "no descriptor is left behind", func() bool { return descriptors() <= files })
-	})
-}
+var noLeaks = testkit.NoLeaks
 
-// descriptors counts what this process has open.
-func descriptors() int {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	return len(entries)
-}
-
+// eventually is here for its patience, which is another in a synctest bubble.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

@@ -14,10 +14,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +24,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/crypto/argon2"
 
+	"keyhole/internal/testkit"
 	"keyhole/push/auth"
 	"keyhole/push/store"
 	"keyhole/push/wire"
@@ -72,7 +69,7 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 // and nothing is in its log that is not expected there.
 func newSite(t testing.TB, change ...func(*setup)) *site {
 	t.Helper()
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := &site{t: t, clock: &clock{}, served: make(chan error, 1), logged: &logbook{}}
 	logger := slog.New(slog.NewTextHandler(s.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
@@ -149,7 +146,7 @@ func (s *site) addUser(name string) {
 
 func (s *site) eventually(what string, f func() bool) {
 	s.t.Helper()
-	eventually(s.t, what, f)
+	testkit.Eventually(s.t, what, f)
 }
 
 // publish stores a message for a phone's token.
@@ -230,53 +227,6 @@ func newCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
-}
-
-// eventually waits until f holds, and fails the test when that takes too long.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); {
-		if time.Now().After(end) {
-			t.Fatalf("still waiting for %s", what)
-		}
-		runtime.Gosched()
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// noLeaks fails the test if at its end, after all other clean-up, more
-// descriptors or goroutines are there than now.
-func noLeaks(t testing.TB) {
-	t.Helper()
-	files, goroutines := descriptors(), runtime.NumGoroutine()
-	t.Cleanup(func() {
-		if t.Failed() {
-			return // what it left behind says nothing
-		}
-		for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines; {
-			if time.Now().After(end) {
-				all := make([]byte, 1<<20)
-				t.Fatalf("%d goroutines, %d before the test:\n%s", runtime.NumGoroutine(), goroutines, all[:runtime.Stack(all, true)])
-			}
-			time.Sleep(time.Millisecond)
-		}
-		if left := descriptors(); len(left) > len(files) {
-			t.Errorf("%d descriptors, %d before the test: %s", len(left), len(files), strings.Join(left, " "))
-		}
-	})
-}
-
-// descriptors lists what this process has open.
-func descriptors() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var all []string
-	for _, e := range entries {
-		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && to != "/proc/self/fd" {
-			all = append(all, to)
-		}
-	}
-	slices.Sort(all)
-	return all
 }
 
 // A logbook is what a site has logged.

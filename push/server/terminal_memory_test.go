@@ -7,6 +7,8 @@ import (
 	runtimemetrics "runtime/metrics"
 	"runtime/pprof"
 	"testing"
+
+	"keyhole/internal/testkit"
 )
 
 // An idle terminal that is verified and listens takes at most 16 KiB of heap
@@ -17,7 +19,7 @@ import (
 func TestMemoryOfAnIdleTerminal(t *testing.T) {
 	s := newSite(t)
 	many := 2000
-	if raceEnabled {
+	if testkit.RaceEnabled {
 		many = 100 // whose memory says nothing: the race detector's is in it
 	}
 	phones := make([]*phone, many)
@@ -45,7 +47,7 @@ func TestMemoryOfAnIdleTerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if most := int64(16 << 10); !raceEnabled && heap+stacks > most {
+	if most := int64(16 << 10); !testkit.RaceEnabled && heap+stacks > most {
 		t.Errorf("%d bytes a terminal, want at most %d", heap+stacks, most)
 	}
 	leave()

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"keyhole/internal/testkit"
 )
 
 // childVariable names what a test binary that a test starts is to be.
@@ -73,20 +75,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually waits until done returns true.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
+var eventually = testkit.Eventually
 
 // A recorder is a Handler that keeps what it is told.
 type recorder struct {
