@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/internal/termkit"
 	"keyhole/internal/testkit"
 	"keyhole/push/keys"
 	"keyhole/push/wire"
@@ -77,14 +77,7 @@ func (h *handset) login(password string) error {
 	return err
 }
 
-func newClientKey(t *testing.T) *keys.Private {
-	t.Helper()
-	k, err := keys.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
+var newClientKey = termkit.NewKey
 
 // askToken asks for the message token of this handset (T1).
 func (h *handset) askToken() {
@@ -180,57 +173,34 @@ func answered(resp *http.Response, b []byte, reply any) error {
 func (h *handset) hello() *wire.Hello {
 	h.t.Helper()
 	h.said = wire.Exchange{
-		Offered: []string{wire.Subprotocol}, ClientToken: make([]byte, 32),
 		User: h.user, Device: h.device, App: h.app, AppVersion: h.version, Session: h.session,
 		Client: h.key.Public(), Server: h.server, Binding: h.binding,
 	}
-	rand.Read(h.said.ClientToken)
-	if h.binding == wire.BindingExporter {
-		state := h.tls.ConnectionState()
-		var err error
-		if h.said.Exporter, err = wire.Exporter(&state); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-	return &wire.Hello{
-		Versions: h.said.Offered, ClientToken: h.said.ClientToken, Session: h.session, AppVersion: h.version, Binding: h.binding,
-	}
+	return termkit.Hello(h.t, &h.said, h.tls)
 }
 
 // challenged takes V2.
 func (h *handset) challenged() *wire.Challenge {
 	h.t.Helper()
 	c := want[*wire.Challenge](h)
-	if !bytes.Equal(c.ClientToken, h.said.ClientToken) {
-		h.t.Fatalf("challenge has client token %x, want %x", c.ClientToken, h.said.ClientToken)
-	}
-	h.said.Version, h.said.Supported, h.said.ServerToken = c.Version, c.Versions, c.ServerToken
+	termkit.Challenged(h.t, &h.said, c)
 	return c
 }
 
 // confirm is V3 as it ought to be.
 func (h *handset) confirm() *wire.Confirm {
 	h.t.Helper()
-	var err error
-	if h.proof, err = h.said.ClientProof(h.key); err != nil {
-		h.t.Fatal(err)
-	}
-	c := &wire.Confirm{ServerToken: h.said.ServerToken, Versions: h.said.Offered, Proof: h.proof}
-	if h.said.Binding == wire.BindingExporter {
-		c.ChannelBinding = h.said.BindingTag()
-	}
+	c, proof := termkit.Confirm(h.t, &h.said, h.key)
+	h.proof = proof
 	return c
 }
 
 // confirmed takes V4.
 func (h *handset) confirmed() *wire.Confirmed {
 	h.t.Helper()
-	c := want[*wire.Confirmed](h)
-	if !h.said.VerifyServer(c.Proof, h.proof) {
-		h.t.Fatal("the server's proof is not over this exchange")
-	}
-	h.last = c
-	return c
+	h.last = want[*wire.Confirmed](h)
+	termkit.Confirmed(h.t, &h.said, h.last, h.proof)
+	return h.last
 }
 
 // verify connects and goes through the exchange.
@@ -261,13 +231,7 @@ func (h *handset) renewal(next *keys.Private, sTime int64, epoch uint64, nonce [
 // renewalAt is renewal with an offset of the test's own.
 func (h *handset) renewalAt(next *keys.Private, sent, offset int64, epoch uint64, nonce []byte) *wire.Heartbeat {
 	h.t.Helper()
-	oldSig, newSig, err := keys.SignRenewal(h.key, next, h.session, offset, epoch+1, nonce)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return &wire.Heartbeat{Sent: sent, NewKey: next.Public().String(), Offset: &offset, Renewal: &wire.Renewal{
-		Session: h.session, Epoch: epoch + 1, Nonce: nonce, OldSignature: oldSig, NewSignature: newSig,
-	}}
+	return termkit.Renewal{Session: h.session, Sent: sent, Offset: offset, Epoch: epoch, Nonce: nonce}.Heartbeat(h.t, h.key, next)
 }
 
 // beat sends a plain heartbeat.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"keyhole/internal/termkit"
 	"keyhole/internal/testkit"
 	"keyhole/push/wire"
 )
@@ -55,45 +56,21 @@ func (h *handset) hangUp() {
 
 func (h *handset) send(f wire.Frame) {
 	h.t.Helper()
-	b, err := wire.Encode(f)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.sendText(string(b))
+	termkit.Send(h.t, h.ws, f)
 }
 
 func (h *handset) sendText(text string) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
-	defer cancel()
-	if err := h.ws.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
-		h.t.Fatalf("send %.60q: %v", text, err)
-	}
+	termkit.SendMessage(h.t, h.ws, websocket.MessageText, []byte(text))
 }
 
 // receive returns the next frame of the server's, or why there is none.
-func (h *handset) receive() (wire.Frame, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
-	defer cancel()
-	_, b, err := h.ws.Read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return wire.DecodeServer(b)
-}
+func (h *handset) receive() (wire.Frame, error) { return termkit.Receive(h.ws) }
 
 // want is the next frame, which has to be an F.
 func want[F wire.Frame](h *handset) F {
 	h.t.Helper()
-	f, err := h.receive()
-	if err != nil {
-		h.t.Fatalf("no frame: %v", err)
-	}
-	got, ok := f.(F)
-	if !ok {
-		h.t.Fatalf("received %s %+v, want a %s", f.Kind(), f, got.Kind())
-	}
-	return got
+	return termkit.Want[F](h.t, h.ws)
 }
 
 // wantEnd wants an error frame with this code, and the close that says the same.
@@ -119,10 +96,5 @@ func (h *handset) wantRefusal(code wire.Code) {
 // wantMessage wants a message with this text, and acknowledges it.
 func (h *handset) wantMessage(text string) *wire.Message {
 	h.t.Helper()
-	m := want[*wire.Message](h)
-	if string(m.Data) != text {
-		h.t.Fatalf("a message %q has come, want %q", m.Data, text)
-	}
-	h.send(&wire.Ack{Seq: []uint64{m.Seq}})
-	return m
+	return termkit.WantMessage(h.t, h.ws, text)
 }

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"keyhole/internal/termkit"
 	"keyhole/push/auth"
 	"keyhole/push/keys"
 	"keyhole/push/wire"
@@ -37,7 +36,6 @@ type phone struct {
 	tls     *tls.Conn                //
 	conn    *websocket.Conn          //
 	last    *wire.Confirmed          //
-	change  func(wire.Frame)         // of a frame before it is sent
 	binding string                   // what hello says
 	dialer  func() (net.Conn, error) // instead of TCP to the site
 }
@@ -81,14 +79,7 @@ func (p *phone) askToken() {
 	}
 }
 
-func newKey(t testing.TB) *keys.Private {
-	t.Helper()
-	k, err := keys.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
+var newKey = termkit.NewKey
 
 // dial connects and upgrades, over one TCP connection of its own.
 func (p *phone) dial() *phone {
@@ -148,17 +139,9 @@ func (p *phone) hangUp() {
 	}
 }
 
-// send writes f, after p.change has had it.
 func (p *phone) send(f wire.Frame) {
 	p.t.Helper()
-	if p.change != nil {
-		p.change(f)
-	}
-	b, err := wire.Encode(f)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.sendText(string(b))
+	termkit.Send(p.t, p.conn, f)
 }
 
 func (p *phone) sendText(text string) {
@@ -168,36 +151,16 @@ func (p *phone) sendText(text string) {
 
 func (p *phone) sendMessage(kind websocket.MessageType, b []byte) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := p.conn.Write(ctx, kind, b); err != nil {
-		p.t.Fatalf("send %.60q: %v", b, err)
-	}
+	termkit.SendMessage(p.t, p.conn, kind, b)
 }
 
 // receive returns the next frame of the server's, or why there is none.
-func (p *phone) receive() (wire.Frame, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	_, b, err := p.conn.Read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return wire.DecodeServer(b)
-}
+func (p *phone) receive() (wire.Frame, error) { return termkit.Receive(p.conn) }
 
 // want is the next frame, which has to be an F.
 func want[F wire.Frame](p *phone) F {
 	p.t.Helper()
-	f, err := p.receive()
-	if err != nil {
-		p.t.Fatalf("no frame: %v", err)
-	}
-	got, ok := f.(F)
-	if !ok {
-		p.t.Fatalf("received %s %+v, want a %s", f.Kind(), f, got.Kind())
-	}
-	return got
+	return termkit.Want[F](p.t, p.conn)
 }
 
 // wantError wants an error frame with this code; a fatal one with the close
@@ -238,64 +201,39 @@ func (p *phone) wantEnd() {
 func (p *phone) hello() *wire.Hello {
 	p.t.Helper()
 	p.said = wire.Exchange{
-		Offered: []string{wire.Subprotocol}, ClientToken: make([]byte, tokenSize),
 		User: p.user, Device: p.device, App: p.app, AppVersion: "2.1", Session: p.session,
 		Client: p.key.Public(), Server: p.server, Binding: p.binding,
 	}
-	rand.Read(p.said.ClientToken)
-	if p.binding == wire.BindingExporter {
-		p.said.Exporter = p.exporter()
-	}
-	return &wire.Hello{
-		Versions: p.said.Offered, ClientToken: p.said.ClientToken, Session: p.session, AppVersion: "2.1", Binding: p.binding,
-	}
+	return termkit.Hello(p.t, &p.said, p.tls)
 }
 
 func (p *phone) exporter() []byte {
 	p.t.Helper()
-	state := p.tls.ConnectionState()
-	b, err := wire.Exporter(&state)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return b
+	return termkit.Exporter(p.t, p.tls)
 }
 
 // challenged takes V2.
 func (p *phone) challenged() *wire.Challenge {
 	p.t.Helper()
 	c := want[*wire.Challenge](p)
-	if !bytes.Equal(c.ClientToken, p.said.ClientToken) {
-		p.t.Fatalf("challenge has client token %x, want %x", c.ClientToken, p.said.ClientToken)
-	}
-	p.said.Version, p.said.Supported, p.said.ServerToken = c.Version, c.Versions, c.ServerToken
+	termkit.Challenged(p.t, &p.said, c)
 	return c
 }
 
 // confirm is V3 as it ought to be.
 func (p *phone) confirm() *wire.Confirm {
 	p.t.Helper()
-	proof, err := p.said.ClientProof(p.key)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	c, proof := termkit.Confirm(p.t, &p.said, p.key)
 	p.proof = proof
-	c := &wire.Confirm{ServerToken: p.said.ServerToken, Versions: p.said.Offered, Proof: proof}
-	if p.said.Binding == wire.BindingExporter {
-		c.ChannelBinding = p.said.BindingTag()
-	}
 	return c
 }
 
 // confirmed takes V4.
 func (p *phone) confirmed() *wire.Confirmed {
 	p.t.Helper()
-	c := want[*wire.Confirmed](p)
-	if !p.said.VerifyServer(c.Proof, p.proof) {
-		p.t.Fatal("the server's proof is not over this exchange")
-	}
-	p.last = c
-	return c
+	p.last = want[*wire.Confirmed](p)
+	termkit.Confirmed(p.t, &p.said, p.last, p.proof)
+	return p.last
 }
 
 // verify dials and goes through the exchange.
@@ -329,24 +267,12 @@ func (p *phone) beat() *wire.HeartbeatReply {
 // wantMessage wants a message with this text, and acknowledges it.
 func (p *phone) wantMessage(text string) *wire.Message {
 	p.t.Helper()
-	m := want[*wire.Message](p)
-	if string(m.Data) != text {
-		p.t.Fatalf("message %q, want %q", m.Data, text)
-	}
-	p.send(&wire.Ack{Seq: []uint64{m.Seq}})
-	return m
+	return termkit.WantMessage(p.t, p.conn, text)
 }
 
 // renewal is a heartbeat that asks for a new key, as it ought to.
 func (p *phone) renewal(next *keys.Private, sTime int64, epoch uint64, nonce []byte) *wire.Heartbeat {
 	p.t.Helper()
 	sent := p.site.clock.now().UnixMilli()
-	offset := sent - sTime
-	oldSig, newSig, err := keys.SignRenewal(p.key, next, p.session, offset, epoch+1, nonce)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return &wire.Heartbeat{Sent: sent, NewKey: next.Public().String(), Offset: &offset, Renewal: &wire.Renewal{
-		Session: p.session, Epoch: epoch + 1, Nonce: nonce, OldSignature: oldSig, NewSignature: newSig,
-	}}
+	return termkit.Renewal{Session: p.session, Sent: sent, Offset: sent - sTime, Epoch: epoch, Nonce: nonce}.Heartbeat(p.t, p.key, next)
 }
