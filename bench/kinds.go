@@ -7,7 +7,53 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
+
+// A kind is a proxy that can be measured.
+type kind struct {
+	name    string
+	binary  string
+	files   []string // configuration files, written from configs/FILE.tmpl
+	args    []string // DIR stands for the folder of files
+	version []string // arguments that make it print its version, on the first line
+}
+
+// kinds are the proxies, the measured one first and then those it is held against.
+func kinds() []kind {
+	return []kind{
+		{
+			name:    "keyhole",
+			files:   []string{"keyhole.yaml"},
+			args:    []string{"run", "--config", "DIR/keyhole.yaml"},
+			version: []string{"version"},
+		},
+		{
+			name:    "haproxy",
+			binary:  "haproxy",
+			files:   []string{"haproxy.cfg", "haproxy.map"},
+			args:    []string{"-db", "-f", "DIR/haproxy.cfg"},
+			version: []string{"-v"},
+		},
+		{
+			name:    "nginx",
+			binary:  "nginx",
+			files:   []string{"nginx.conf"},
+			args:    []string{"-e", "stderr", "-p", "DIR", "-c", "DIR/nginx.conf"},
+			version: []string{"-v"},
+		},
+	}
+}
+
+// printVersion is the first line of what the binary says of itself.
+func (k kind) printVersion() string {
+	out, err := exec.Command(k.binary, k.version...).CombinedOutput()
+	if err != nil {
+		return k.name + ", version unknown"
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
 
 // install makes sure that the chosen proxies are there: HAProxy and nginx from Debian when missing, Keyhole built from
 // this module unless a binary is given. It returns the kinds with their binaries.
