@@ -40,9 +40,10 @@ func (b *bench) run(ctx context.Context) error {
 				fmt.Fprintf(b.progress, "round %d/%d  %v\n", round+1, b.plan.rounds, err)
 				continue
 			}
-			for i := range b.proxies {
+			able := b.able(w)
+			for i := range able {
 				// Another goes first in each round, should the machine tire or warm up.
-				k := b.proxies[(i+round)%len(b.proxies)]
+				k := able[(i+round)%len(able)]
 				vs, err := b.measure(ctx, w, k, base)
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -54,9 +55,14 @@ func (b *bench) run(ctx context.Context) error {
 	return nil
 }
 
+// able are the proxies that run w.
+func (b *bench) able(w workload) []kind {
+	return slices.DeleteFunc(slices.Clone(b.proxies), func(k kind) bool { return !k.runs(w.name) })
+}
+
 // note keeps what a measurement gave, or says that it failed.
 func (b *bench) note(w workload, k kind, round int, vs values, err error) {
-	fmt.Fprintf(b.progress, "round %d/%d  %-8s %-8s", round+1, b.plan.rounds, w.name, k.name)
+	fmt.Fprintf(b.progress, "round %d/%d  %-8s %-16s", round+1, b.plan.rounds, w.name, k.name)
 	if err != nil {
 		b.failures++
 		fmt.Fprintf(b.progress, " failed: %v\n", err)
@@ -119,25 +125,36 @@ func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, err
 		return t, fmt.Errorf("latency without a proxy: %w", err)
 	}
 	b.direct = append(b.direct, t.direct)
-	fmt.Fprintf(b.progress, "round %d/%d  latency  direct    %.0f round trips/s  p50 %v  p99 %v\n",
+	fmt.Fprintf(b.progress, "round %d/%d  latency  direct            %.0f round trips/s  p50 %v  p99 %v\n",
 		round+1, b.plan.rounds, t.rate, t.direct.p50, t.direct.p99)
 	return t, nil
 }
 
-// choose picks the named items, in their own order; "" is all of them. An unknown name is an error that lists the known.
-func choose[T any](all []T, name func(T) string, list string) ([]T, error) {
+// A named item can be chosen on the command line.
+type named interface{ title() string }
+
+func (w workload) title() string { return w.name }
+func (k kind) title() string     { return k.name }
+
+func names[T named](items []T) []string {
+	var out []string
+	for _, item := range items {
+		out = append(out, item.title())
+	}
+	return out
+}
+
+// choose picks the named items, in their own order; "" is all of them. An unknown name is an error that lists the
+// known.
+func choose[T named](all []T, list string) ([]T, error) {
 	if list == "" {
 		return all, nil
 	}
-	var known []string
-	for _, item := range all {
-		known = append(known, name(item))
-	}
-	names := strings.Split(list, ",")
-	for _, n := range names {
+	known, wanted := names(all), strings.Split(list, ",")
+	for _, n := range wanted {
 		if !slices.Contains(known, n) {
 			return nil, fmt.Errorf("unknown name %q, want some of %s", n, strings.Join(known, ","))
 		}
 	}
-	return slices.DeleteFunc(all, func(item T) bool { return !slices.Contains(names, name(item)) }), nil
+	return slices.DeleteFunc(all, func(item T) bool { return !slices.Contains(wanted, item.title()) }), nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"net"
 	"strings"
@@ -135,22 +134,4 @@ func readName(hello []byte) string {
 		return nil, nil
 	}}).Handshake()
 	return name
-}
-
-func TestConfigsNameAddressesAndRoutes(t *testing.T) {
-	names := serverNames()
-	s := settings{Dir: "/d", Listen: "127.0.0.1:1001", Origin: "127.0.0.1:1002", Names: names, MaxConn: 77, WorkerConnections: 254}
-	for _, k := range kinds() {
-		var all bytes.Buffer
-		for _, file := range k.files {
-			if err := configs.ExecuteTemplate(&all, file+".tmpl", s); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, want := range []string{s.Listen, s.Origin, names[0], names[routeCount-1]} {
-			if !strings.Contains(all.String(), want) {
-				t.Errorf("the configuration of %s is without %s", k.name, want)
-			}
-		}
-	}
 }

@@ -35,6 +35,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -63,23 +64,28 @@ type options struct {
 	plan      plan
 	workloads []workload
 	proxies   []kind
-	keyhole   string // binary; "" builds one
-	out       string // file; "" is stdout
+	binaries  map[string]string // by program; a missing one is built or installed
+	out       string            // file; "" is stdout
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	rounds := flags.Int("rounds", 0, "measure `N` times (default 3, with -quick 1)")
-	only := flags.String("only", "", "run these `workloads` of short,bulk,rtt,idle,latency (default all)")
-	proxies := flags.String("proxies", "", "measure these `proxies` of keyhole,haproxy,nginx (default all)")
+	only := flags.String("only", "", "run these `workloads` of "+strings.Join(names(workloads()), ",")+" (default all)")
+	proxies := flags.String("proxies", "", "measure these `proxies` of "+strings.Join(names(kinds()), ",")+" (default all)")
 	quick := flags.Bool("quick", false, "show that everything works, in seconds")
 	keyhole := flags.String("keyhole", "", "measure this `binary` as keyhole (default: build cmd/keyhole)")
+	before := flags.String("before", "", "measure this older `binary` of Keyhole as well, as before")
+	haproxy := flags.String("haproxy", "", "measure this `binary` as haproxy (default: Debian's)")
+	nginx := flags.String("nginx", "", "measure this `binary` as nginx (default: Debian's)")
 	out := flags.String("out", "", "write the table to this `file` (default stdout)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, errors.Join(errUsage, err)
 	}
-	o := options{plan: fullPlan(), keyhole: *keyhole, out: *out}
+	o := options{plan: fullPlan(), out: *out, binaries: map[string]string{
+		"keyhole": *keyhole, "before": *before, "haproxy": *haproxy, "nginx": *nginx,
+	}}
 	if *quick {
 		o.plan = quickPlan()
 	}
@@ -90,20 +96,36 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if strings.Contains(*only, "latency") && !strings.Contains(*only, "rtt") {
-		*only += ",rtt" // which gives the rate
-	}
-	if err == nil {
-		o.workloads, err = choose(workloads(), func(w workload) string { return w.name }, *only)
-	}
-	if err == nil {
-		o.proxies, err = choose(kinds(), func(k kind) string { return k.name }, *proxies)
-	}
-	if err != nil {
+	if err = errors.Join(err, o.choose(*only, *proxies)); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 		return options{}, errors.Join(errUsage, err)
 	}
 	return o, nil
+}
+
+// choose sets the workloads and the proxies from their flags.
+func (o *options) choose(only, proxies string) (err error) {
+	if strings.Contains(only, "latency") && !strings.Contains(only, "rtt") {
+		only += ",rtt" // which gives the rate
+	}
+	if o.workloads, err = choose(workloads(), only); err != nil {
+		return err
+	}
+	all := kinds()
+	if o.binaries["before"] == "" {
+		all = slices.DeleteFunc(all, func(k kind) bool { return k.name == beforeName })
+	} else if proxies != "" && !strings.Contains(proxies, beforeName) {
+		proxies += "," + beforeName
+	}
+	if o.proxies, err = choose(all, proxies); err != nil {
+		return err
+	}
+	for _, w := range o.workloads {
+		if slices.ContainsFunc(o.proxies, func(k kind) bool { return k.runs(w.name) }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("none of %s runs any of %s", strings.Join(names(o.proxies), ","), strings.Join(names(o.workloads), ","))
 }
 
 // run is the whole program. Progress goes to stderr, the table to stdout or the file asked for. A failed measurement
@@ -121,7 +143,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if o.proxies, err = install(ctx, o.proxies, o.keyhole, dir); err != nil {
+	if err = install(ctx, o.proxies, o.binaries, dir); err != nil {
 		return err
 	}
 	b := &bench{plan: o.plan, workloads: o.workloads, proxies: o.proxies, progress: stderr, results: make(results)}

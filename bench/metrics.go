@@ -12,27 +12,41 @@ type metric struct {
 
 // A goal is a bound on the measured proxy's value: as a ratio to the best of some others or, with none, itself.
 type goal struct {
-	against []string
-	limit   float64
+	against  []string
+	limit    float64
+	optional bool // not mentioned when the others were not measured
 }
 
+// Goals are against peers that do the same work as Keyhole: nginx closes both sides at the first FIN unless
+// proxy_half_close is on, and HAProxy copies unless splice-auto is on.
 var (
-	peers       = []string{"haproxy", "nginx"}
-	bulkGoals   = []goal{{[]string{"nginx"}, 0.45}, {[]string{"haproxy"}, 0.75}}
-	memoryGoals = []goal{{nil, 0.7}}
-	pairGoals   = []goal{{nil, 2}}
+	shortGoals  = []goal{{against: []string{"haproxy", "nginx-half-close"}, limit: 0.8}}
+	rttGoals    = []goal{{against: []string{"haproxy", "nginx"}, limit: 0.85}}
+	peerGoals   = []goal{{against: []string{"haproxy", "nginx"}, limit: 1}}
+	memoryGoals = []goal{{limit: 0.7}}
+	pairGoals   = []goal{{limit: 2}}
+	notDearer   = goal{against: []string{beforeName}, limit: 1.05, optional: true}
 )
+
+// bulkGoals are those of CPU per GB: with many streams each turn moves less, for every proxy.
+func bulkGoals(streams int) []goal {
+	haproxy := goal{against: []string{"haproxy-splice"}, limit: 0.75}
+	if streams > 4 {
+		haproxy.limit = 0.8
+	}
+	return []goal{haproxy, {against: []string{"nginx"}, limit: 0.3}, notDearer}
+}
 
 // metrics are the rows for p, in order. A row that nothing was measured for is left out of the table.
 func metrics(p plan) []metric {
-	ms := []metric{{"short.cpu", "CPU per short connection", "µs", []goal{{peers, 0.95}}}}
+	ms := []metric{{"short.cpu", "CPU per short connection", "µs", shortGoals}}
 	for _, n := range bulkStreams {
 		for _, way := range []string{"down", "up"} {
 			key := fmt.Sprintf("%s%d.cpu", way, n)
-			ms = append(ms, metric{key, fmt.Sprintf("CPU per GB %s, %d streams", way, n), "ms", bulkGoals})
+			ms = append(ms, metric{key, fmt.Sprintf("CPU per GB %s, %d streams", way, n), "ms", bulkGoals(n)})
 		}
 	}
-	ms = append(ms, metric{"rtt.cpu", "CPU per 100-byte round trip", "µs", []goal{{peers, 1}}})
+	ms = append(ms, metric{"rtt.cpu", "CPU per 100-byte round trip", "µs", rttGoals})
 	for _, n := range p.idle {
 		key := fmt.Sprintf("idle%d.", n)
 		ms = append(ms,
@@ -40,7 +54,7 @@ func metrics(p plan) []metric {
 			metric{key + "descriptors", fmt.Sprintf("descriptors per idle connection, %d open", n), "", pairGoals})
 	}
 	ms = append(ms,
-		metric{"latency.p99", "added latency at half load, p99", "µs", []goal{{peers, 1}}},
+		metric{"latency.p99", "added latency at half load, p99", "µs", peerGoals},
 		metric{"latency.p50", "added latency at half load, p50", "µs", nil},
 		metric{"start.memory", "memory before the first connection", "KB", nil},
 		metric{"short.rate", "short connections per second", "", nil})

@@ -30,6 +30,7 @@ type settings struct {
 	Dir, Listen, Origin, NginxModule string
 	Names                            []string
 	MaxConn, WorkerConnections       int
+	Splice, HalfClose                bool
 }
 
 // A proxy is a running one.
@@ -80,8 +81,8 @@ func (k kind) configure(p *proxy, origin netip.AddrPort, capacity int) error {
 		return err
 	}
 	s := settings{
-		Dir: p.dir, Listen: p.addr.String(), Origin: origin.String(), NginxModule: nginxModule(), Names: serverNames(),
-		MaxConn: capacity, WorkerConnections: 2*capacity + 100,
+		Dir: p.dir, Listen: p.addr.String(), Origin: origin.String(), NginxModule: k.module, Names: serverNames(),
+		MaxConn: capacity, WorkerConnections: 2*capacity + 100, Splice: k.splice, HalfClose: k.halfClose,
 	}
 	for _, name := range k.files {
 		var b bytes.Buffer

@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"keyhole/bench/internal/proc"
 	"keyhole/bench/internal/stats"
 )
-
-// subjectName is the proxy that the goals are for.
-const subjectName = "keyhole"
 
 // Results are the measured values by metric key, proxy and round; NaN where a measurement failed.
 type results map[string]map[string][]float64
@@ -28,31 +26,59 @@ func (r results) set(key, proxy string, round, rounds int, v float64) {
 	r[key][proxy] = vs
 }
 
-// table is the markdown table of what was measured: a row a metric, with each proxy's median, the medians of the
-// ratios to the peers, and how the goals were met.
-func (r results) table(ms []metric, proxies []string) string {
-	var others []string
-	for _, p := range proxies {
-		if p != subjectName {
-			others = append(others, p)
-		}
+// document is the table below what a reader needs for it: the command, the machine, the versions.
+func (b *bench) document(args []string) string {
+	var names, lines []string
+	for _, k := range b.proxies {
+		names = append(names, k.name)
+		lines = append(lines, k.describe())
 	}
-	withGoals := len(others) < len(proxies)
+	command := strings.Join(append([]string{"go run ./bench"}, args...), " ")
+	text := fmt.Sprintf("Printed by `%s` on %s; proxy on core %d, load and origin on core %d, rounds: %d.%s",
+		command, proc.Machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness())
+	if slices.Contains(names, subjectName) && len(names) > 1 {
+		text += fmt.Sprintf(" In brackets: %s's ratio to it.", subjectName)
+	}
+	return text + "\n\n" + strings.Join(lines, "\n") + "\n\n" + b.results.table(metrics(b.plan), names)
+}
+
+// quietness says how long round trips take with no proxy between. A p99 of milliseconds there means that something
+// else had the cores, which the figures then show.
+func (b *bench) quietness() string {
+	if len(b.direct) == 0 {
+		return ""
+	}
+	var p50, p99 []float64
+	for _, d := range b.direct {
+		p50, p99 = append(p50, micros(d.p50)), append(p99, micros(d.p99))
+	}
+	return fmt.Sprintf(" Without a proxy, round trips at half load take %s µs (p50) and %s µs (p99).",
+		stats.Number(stats.Median(p50)), stats.Number(stats.Median(p99)))
+}
+
+// table is the markdown table of the results: a row for each metric, with each proxy's median, the median of the
+// ratios to each other proxy, and how the goals were met.
+func (r results) table(ms []metric, proxies []string) string {
+	judged := slices.Contains(proxies, subjectName)
+	head, rule := append([]string{""}, proxies...), []string{"---"}
+	for range proxies {
+		rule = append(rule, "--:")
+	}
+	if judged {
+		head, rule = append(head, "goal"), append(rule, "---")
+	}
 	var b strings.Builder
-	row(&b, header(proxies, others, withGoals))
-	row(&b, rule(proxies, others, withGoals))
+	row(&b, head)
+	row(&b, rule)
 	for _, m := range ms {
 		if r[m.key] == nil {
 			continue
 		}
 		cells := []string{m.name()}
 		for _, p := range proxies {
-			cells = append(cells, stats.Number(stats.Median(r[m.key][p])))
+			cells = append(cells, r.cell(m.key, p, judged))
 		}
-		if withGoals {
-			for _, p := range others {
-				cells = append(cells, stats.Number(stats.Median(ratios(r[m.key][subjectName], r[m.key][p]))))
-			}
+		if judged {
 			cells = append(cells, r.verdicts(m))
 		}
 		row(&b, cells)
@@ -60,29 +86,15 @@ func (r results) table(ms []metric, proxies []string) string {
 	return b.String()
 }
 
-func header(proxies, others []string, withGoals bool) []string {
-	cells := append([]string{""}, proxies...)
-	if !withGoals {
-		return cells
+// cell is a proxy's median and, if it is not the judged one, that one's ratio to it.
+func (r results) cell(key, proxy string, judged bool) string {
+	vs := r[key][proxy]
+	text := stats.Number(stats.Median(vs))
+	ratio := stats.Median(ratios(r[key][subjectName], vs))
+	if !judged || proxy == subjectName || math.IsNaN(ratio) {
+		return text
 	}
-	for _, p := range others {
-		cells = append(cells, subjectName+" / "+p)
-	}
-	return append(cells, "goal")
-}
-
-func rule(proxies, others []string, withGoals bool) []string {
-	cells := []string{"---"}
-	for range proxies {
-		cells = append(cells, "--:")
-	}
-	if !withGoals {
-		return cells
-	}
-	for range others {
-		cells = append(cells, "--:")
-	}
-	return append(cells, "---")
+	return fmt.Sprintf("%s (%s)", text, stats.Number(ratio))
 }
 
 func row(b *strings.Builder, cells []string) {
@@ -100,39 +112,44 @@ func (m metric) name() string {
 func (r results) verdicts(m metric) string {
 	var said []string
 	for _, g := range m.goals {
-		said = append(said, g.text(m.unit)+": "+g.verdict(r[m.key]))
+		if v := g.verdict(r[m.key]); v != notMeasured || !g.optional {
+			said = append(said, g.text(m.unit)+": "+v)
+		}
 	}
 	return strings.Join(said, "; ")
 }
 
 func (g goal) text(unit string) string {
+	limit := stats.Number(g.limit)
 	switch {
 	case g.against == nil && unit == "":
-		return stats.Number(g.limit)
+		return limit
 	case g.against == nil:
-		return stats.Number(g.limit) + " " + unit
+		return limit + " " + unit
 	case len(g.against) == 1:
-		return stats.Number(g.limit) + " of " + g.against[0]
+		return limit + " of " + g.against[0]
 	}
-	return stats.Number(g.limit) + " of the better"
+	return limit + " of the better of " + strings.Join(g.against, " and ")
 }
+
+const notMeasured = "not measured"
 
 // verdict judges the value before it is rounded for print. Every proxy that the goal names must have been measured,
 // else "the better" would be the only one.
 func (g goal) verdict(series map[string][]float64) string {
 	value := stats.Median(series[subjectName])
+	if math.IsNaN(value) {
+		return notMeasured
+	}
 	if g.against != nil {
 		var against [][]float64
 		for _, p := range g.against {
 			if math.IsNaN(stats.Median(series[p])) {
-				return "not measured"
+				return notMeasured
 			}
 			against = append(against, series[p])
 		}
 		value = stats.Median(ratios(series[subjectName], best(against...)))
-	}
-	if math.IsNaN(stats.Median(series[subjectName])) {
-		return "not measured"
 	}
 	if math.IsNaN(value) {
 		return "no ratio, theirs is not above 0"
@@ -143,8 +160,8 @@ func (g goal) verdict(series map[string][]float64) string {
 	return fmt.Sprintf("missed by %.3f", value-g.limit)
 }
 
-// ratios divides a by b round by round: two runs close in time share the machine's mood, and the ratio is free of it.
-// A round in which one is unknown, or b is not above zero, is NaN.
+// ratios divides a by b round by round: two runs close in time share the machine's mood, which cancels out. A round in
+// which one is unknown, or b is not above zero, is NaN.
 func ratios(a, b []float64) []float64 {
 	rs := make([]float64, min(len(a), len(b)))
 	for i := range rs {
@@ -170,31 +187,4 @@ func best(series ...[]float64) []float64 {
 		}
 	}
 	return out
-}
-
-// document is the table under what one must know to read it: the command, the machine, the versions.
-func (b *bench) document(args []string) string {
-	var names, versions []string
-	for _, k := range b.proxies {
-		names = append(names, k.name)
-		versions = append(versions, "- "+k.printVersion())
-	}
-	command := strings.Join(append([]string{"go run ./bench"}, args...), " ")
-	return fmt.Sprintf("Printed by `%s` on %s; proxy on core %d, load and origin on core %d, rounds: %d.%s\n\n%s\n\n%s",
-		command, proc.Machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness(),
-		strings.Join(versions, "\n"), b.results.table(metrics(b.plan), names))
-}
-
-// quietness says what round trips take with no proxy between: a p99 of milliseconds there means that something else
-// had the cores, and that the figures are of that.
-func (b *bench) quietness() string {
-	if len(b.direct) == 0 {
-		return ""
-	}
-	var p50, p99 []float64
-	for _, d := range b.direct {
-		p50, p99 = append(p50, micros(d.p50)), append(p99, micros(d.p99))
-	}
-	return fmt.Sprintf(" Without a proxy, round trips at half load take %s µs (p50) and %s µs (p99).",
-		stats.Number(stats.Median(p50)), stats.Number(stats.Median(p99)))
 }

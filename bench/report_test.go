@@ -14,7 +14,9 @@ func testResults() results {
 	for round, v := range []struct{ keyhole, haproxy, nginx float64 }{{90, 100, 120}, {60, 80, 50}, {95, 100, 125}} {
 		r.set("short.cpu", "keyhole", round, 3, v.keyhole)
 		r.set("short.cpu", "haproxy", round, 3, v.haproxy)
-		r.set("short.cpu", "nginx", round, 3, v.nginx)
+		r.set("short.cpu", "nginx-half-close", round, 3, v.nginx)
+		r.set("down4.cpu", "keyhole", round, 3, v.keyhole)
+		r.set("down4.cpu", "nginx", round, 3, v.nginx)
 	}
 	r.set("idle5000.memory", "keyhole", 1, 3, 0.704)
 	r.set("idle5000.memory", "haproxy", 1, 3, 3.52)
@@ -23,13 +25,14 @@ func testResults() results {
 }
 
 func TestTable(t *testing.T) {
-	want := `|  | keyhole | haproxy | nginx | keyhole / haproxy | keyhole / nginx | goal |
-| --- | --: | --: | --: | --: | --: | --- |
-| CPU per short connection, µs | 90.0 | 100 | 120 | 0.90 | 0.76 | 0.95 of the better: met (0.950) |
-| memory per idle connection, 5000 open, KB | 0.70 | 3.52 | - | 0.20 | - | 0.70 KB: missed by 0.004 |
-| descriptors per idle connection, 5000 open | 2.00 | - | - | - | - | 2.00: met (2.000) |
+	want := `|  | keyhole | haproxy | nginx | nginx-half-close | goal |
+| --- | --: | --: | --: | --: | --- |
+| CPU per short connection, µs | 90.0 | 100 (0.90) | - | 120 (0.76) | 0.80 of the better of haproxy and nginx-half-close: missed by 0.150 |
+| CPU per GB down, 4 streams, ms | 90.0 | - | 120 (0.76) | - | 0.75 of haproxy-splice: not measured; 0.30 of nginx: missed by 0.460 |
+| memory per idle connection, 5000 open, KB | 0.70 | 3.52 (0.20) | - | - | 0.70 KB: missed by 0.004 |
+| descriptors per idle connection, 5000 open | 2.00 | - | - | - | 2.00: met (2.000) |
 `
-	got := testResults().table(metrics(fullPlan()), []string{"keyhole", "haproxy", "nginx"})
+	got := testResults().table(metrics(fullPlan()), []string{"keyhole", "haproxy", "nginx", "nginx-half-close"})
 	if got != want {
 		t.Errorf("table is\n%s\nwant\n%s", got, want)
 	}
@@ -38,12 +41,23 @@ func TestTable(t *testing.T) {
 func TestTableOfPeersAlone(t *testing.T) {
 	want := `|  | haproxy | nginx |
 | --- | --: | --: |
-| CPU per short connection, µs | 100 | 120 |
+| CPU per short connection, µs | 100 | - |
+| CPU per GB down, 4 streams, ms | - | 120 |
 | memory per idle connection, 5000 open, KB | 3.52 | - |
 | descriptors per idle connection, 5000 open | - | - |
 `
-	if got := testResults().table(metrics(fullPlan()), peers); got != want {
+	if got := testResults().table(metrics(fullPlan()), []string{"haproxy", "nginx"}); got != want {
 		t.Errorf("table is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A run without an older build does not say so in every row.
+func TestOlderBuildHasAGoalWhenMeasured(t *testing.T) {
+	r := testResults()
+	r.set("down4.cpu", "before", 0, 3, 80)
+	want := "; 1.05 of before: missed by 0.075"
+	if got := r.table(metrics(fullPlan()), []string{"keyhole", "before"}); !strings.Contains(got, want) {
+		t.Errorf("table is\n%s\nwant %q in it", got, want)
 	}
 }
 
@@ -53,21 +67,21 @@ func TestVerdict(t *testing.T) {
 		goal goal
 		want string
 	}{
-		{goal{nil, 15}, "met (15.000)"},
-		{goal{nil, 14.5}, "missed by 0.500"},
-		{goal{[]string{"haproxy"}, 0.75}, "met (0.750)"},
-		{goal{[]string{"haproxy"}, 0.7}, "missed by 0.050"},
-		{goal{[]string{"haproxy", "nginx"}, 1}, "missed by 0.250"},
-		{goal{[]string{"haproxy", "broken"}, 1}, "not measured"},
-		{goal{[]string{"absent"}, 1}, "not measured"},
-		{goal{[]string{"noisy"}, 1}, "no ratio, theirs is not above 0"},
+		{goal{limit: 15}, "met (15.000)"},
+		{goal{limit: 14.5}, "missed by 0.500"},
+		{goal{against: []string{"haproxy"}, limit: 0.75}, "met (0.750)"},
+		{goal{against: []string{"haproxy"}, limit: 0.7}, "missed by 0.050"},
+		{goal{against: []string{"haproxy", "nginx"}, limit: 1}, "missed by 0.250"},
+		{goal{against: []string{"haproxy", "broken"}, limit: 1}, "not measured"},
+		{goal{against: []string{"absent"}, limit: 1}, "not measured"},
+		{goal{against: []string{"noisy"}, limit: 1}, "no ratio, theirs is not above 0"},
 	} {
 		if got := tt.goal.verdict(series); got != tt.want {
 			t.Errorf("verdict of %+v = %q, want %q", tt.goal, got, tt.want)
 		}
 	}
 	delete(series, "keyhole")
-	if got := (goal{nil, 1}).verdict(series); got != "not measured" {
+	if got := (goal{limit: 1}).verdict(series); got != "not measured" {
 		t.Errorf("verdict without the subject = %q, want %q", got, "not measured")
 	}
 }
@@ -77,14 +91,8 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, w := range o.workloads {
-		names = append(names, w.name)
-	}
-	for _, k := range o.proxies {
-		names = append(names, k.name)
-	}
-	if got, want := strings.Join(names, " "), "rtt latency keyhole nginx"; got != want {
+	got := strings.Join(append(names(o.workloads), names(o.proxies)...), " ")
+	if want := "rtt latency keyhole nginx"; got != want {
 		t.Errorf("workloads and proxies are %q, want %q: latency needs rtt, and order is as in the table", got, want)
 	}
 	if o.plan.rounds != 2 {
@@ -92,10 +100,27 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// -before adds its proxy, whichever others are asked for.
+func TestParseOlderBuild(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                   "keyhole haproxy haproxy-splice nginx nginx-half-close",
+		"-before /b":                         "keyhole before haproxy haproxy-splice nginx nginx-half-close",
+		"-before /b -proxies nginx":          "before nginx",
+		"-before /b -proxies before,keyhole": "keyhole before",
+	} {
+		o, err := parse(strings.Fields(args), &bytes.Buffer{})
+		if got := strings.Join(names(o.proxies), " "); err != nil || got != want {
+			t.Errorf("parse(%q) measures %q, %v, want %q", args, got, err, want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"-only shrt", `unknown name "shrt", want some of short,bulk,rtt,idle,latency`},
-		{"-proxies keyhole,envoy", `unknown name "envoy", want some of keyhole,haproxy,nginx`},
+		{"-proxies keyhole,envoy", `unknown name "envoy", want some of keyhole,haproxy,haproxy-splice,nginx,nginx-half-close`},
+		{"-proxies before", `unknown name "before"`},
+		{"-proxies nginx-half-close -only rtt,bulk", "none of nginx-half-close runs any of bulk,rtt"},
 		{"short", `unexpected argument "short"`},
 		{"-rounds many", "invalid value"},
 	} {
