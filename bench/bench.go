@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"keyhole/bench/internal/stats"
 )
@@ -19,6 +22,7 @@ type bench struct {
 	workloads []workload
 	proxies   []kind
 	cores     cores
+	dir       string // for the origin's unix socket
 	hellos    [][]byte
 	progress  io.Writer
 	results   results
@@ -83,7 +87,11 @@ func (b *bench) note(w workload, k kind, round int, vs values, err error) {
 func (b *bench) measure(ctx context.Context, w workload, k kind, t trial) (vs values, err error) {
 	// What the last one left is collected now, not while this one runs.
 	runtime.GC()
-	if t.load, err = newLoad(ctx, b.hellos); err != nil {
+	var at unix.Sockaddr = anyPort()
+	if w.unix {
+		at = &unix.SockaddrUnix{Name: filepath.Join(b.dir, "origin.sock")}
+	}
+	if t.load, err = newLoad(ctx, b.hellos, at); err != nil {
 		return nil, err
 	}
 	defer t.load.close()
@@ -117,7 +125,7 @@ func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, err
 	t.rate = slowest / 2
 	direct := t
 	var err error
-	if direct.load, err = newLoad(ctx, b.hellos); err != nil {
+	if direct.load, err = newLoad(ctx, b.hellos, anyPort()); err != nil {
 		return t, err
 	}
 	defer direct.load.close()

@@ -33,6 +33,20 @@ func TestConfigsNameAddressesAndRoutes(t *testing.T) {
 	}
 }
 
+func TestConfigsNameAnOriginOnAUnixSocket(t *testing.T) {
+	for name, want := range map[string]string{
+		"keyhole": `servers: ["unix:/d/o.sock"]`, "haproxy": "server origin unix@/d/o.sock\n", "nginx": "server unix:/d/o.sock;",
+	} {
+		chosen, err := choose(kinds(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := chosen[0].written(t, settings{Origin: "/d/o.sock", Unix: true}); !strings.Contains(got, want) {
+			t.Errorf("the configuration of %s is without %s:\n%s", name, want, got)
+		}
+	}
+}
+
 // A kind and its variant differ in the one option that the variant is there for.
 func TestVariantsDifferInTheirOption(t *testing.T) {
 	for name, option := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ import (
 type load struct {
 	loop     *loop
 	origin   *origin
-	target   *unix.SockaddrInet4 // where clients connect to
+	target   unix.Sockaddr // clients connect to it
 	hellos   [][]byte
 	dialed   int    // connections
 	answered int    // of them, by the origin
@@ -26,18 +27,18 @@ type load struct {
 // openLimit is how long open may take.
 const openLimit = 30 * time.Second
 
-// newLoad starts the origin. Clients connect to the origin itself until target is set.
-func newLoad(ctx context.Context, hellos [][]byte) (*load, error) {
+// newLoad starts the origin, at the given address. Clients connect to the origin itself until target is set.
+func newLoad(ctx context.Context, hellos [][]byte, at unix.Sockaddr) (*load, error) {
 	lp, err := newLoop(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ld := &load{loop: lp, hellos: hellos, buffer: make([]byte, 1<<20), data: make([]byte, 256<<10)}
-	if ld.origin, err = newOrigin(ld); err != nil {
+	if ld.origin, err = newOrigin(ld, at); err != nil {
 		unix.Close(lp.epfd)
 		return nil, err
 	}
-	ld.target = sockaddr(ld.origin.addr)
+	ld.target = ld.origin.addr
 	return ld, nil
 }
 
@@ -87,7 +88,7 @@ func (ld *load) clear() error {
 	return err
 }
 
-// close lets go of every descriptor.
+// close closes every descriptor, and removes the origin's unix socket.
 func (ld *load) close() {
 	for fd, h := range ld.loop.handlers {
 		if h != nil {
@@ -95,6 +96,9 @@ func (ld *load) close() {
 		}
 	}
 	unix.Close(ld.loop.epfd)
+	if at, ok := ld.origin.addr.(*unix.SockaddrUnix); ok {
+		os.Remove(at.Name)
+	}
 }
 
 // A session is what a workload does on one client connection once the origin has answered.
@@ -118,7 +122,7 @@ type client struct {
 
 // dial opens a connection to the subject for s. Names are taken in turn.
 func (ld *load) dial(s session) error {
-	fd, err := socket()
+	fd, err := socket(ld.target)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}

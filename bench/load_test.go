@@ -2,7 +2,10 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +20,16 @@ const limit = 30 * time.Second
 
 func testLoad(t *testing.T, b behaviour) *load {
 	t.Helper()
+	return testLoadAt(t, b, anyPort())
+}
+
+func testLoadAt(t *testing.T, b behaviour, at unix.Sockaddr) *load {
+	t.Helper()
 	hellos, err := captureHellos(serverNames())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ld, err := newLoad(t.Context(), hellos)
+	ld, err := newLoad(t.Context(), hellos, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +68,22 @@ func TestSessions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOriginOnUnixSocket(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "origin.sock")
+	t.Run("use", func(t *testing.T) { // after which the load is closed
+		ld := testLoadAt(t, closing, &unix.SockaddrUnix{Name: file})
+		if err := ld.open(10, func() session { return short{} }); err != nil {
+			t.Fatal(err)
+		}
+		if err := ld.clear(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket after close: %v, want it removed", err)
 	}
 }
 

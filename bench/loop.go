@@ -112,39 +112,40 @@ func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
-// listen opens a non-blocking listener on a free port of 127.0.0.1. What it accepts inherits TCP_NODELAY.
-func listen() (int, netip.AddrPort, error) {
-	fd, err := socket()
+// anyPort is a free port of 127.0.0.1, to listen on.
+func anyPort() *unix.SockaddrInet4 { return &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}} }
+
+// listen opens a non-blocking listener and returns the address that it got. What it accepts inherits TCP_NODELAY.
+func listen(at unix.Sockaddr) (int, unix.Sockaddr, error) {
+	fd, err := socket(at)
 	if err != nil {
-		return -1, netip.AddrPort{}, err
+		return -1, nil, err
 	}
-	addr, err := bindAndListen(fd)
+	if err = unix.Bind(fd, at); err == nil {
+		err = unix.Listen(fd, 4096)
+	}
+	if err == nil {
+		at, err = unix.Getsockname(fd)
+	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, netip.AddrPort{}, fmt.Errorf("listen on 127.0.0.1: %w", err)
+		return -1, nil, fmt.Errorf("listen: %w", err)
 	}
-	return fd, addr, nil
+	return fd, at, nil
 }
 
-func bindAndListen(fd int) (netip.AddrPort, error) {
-	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(loopback, 0))); err != nil {
-		return netip.AddrPort{}, err
+// socket opens a non-blocking socket for an address of that family.
+func socket(of unix.Sockaddr) (int, error) {
+	family := unix.AF_INET
+	if _, ok := of.(*unix.SockaddrUnix); ok {
+		family = unix.AF_UNIX
 	}
-	if err := unix.Listen(fd, 4096); err != nil {
-		return netip.AddrPort{}, err
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.AddrPortFrom(loopback, uint16(sa.(*unix.SockaddrInet4).Port)), nil
-}
-
-func socket() (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if family == unix.AF_UNIX {
+		return fd, nil
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		unix.Close(fd)

@@ -59,6 +59,9 @@ func main() {
 // errUsage is a wrong command line, already said on stderr.
 var errUsage = errors.New("wrong usage")
 
+// maxClients are half of what the listeners' backlogs hold, so none of them waits for a SYN to be sent again.
+const maxClients = 2000
+
 // options are the command line.
 type options struct {
 	plan      plan
@@ -74,6 +77,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	rounds := flags.Int("rounds", 0, "measure `N` times (default 3, with -quick 1)")
 	only := flags.String("only", "", "run these `workloads` of "+strings.Join(names(workloads()), ",")+" (default all)")
 	proxies := flags.String("proxies", "", "measure these `proxies` of "+strings.Join(names(kinds()), ",")+" (default all)")
+	clients := flags.Int("clients", 32, "short connections under way at a time: `N`")
 	quick := flags.Bool("quick", false, "show that everything works, in seconds")
 	keyhole := flags.String("keyhole", "", "measure this `binary` as keyhole (default: build cmd/keyhole)")
 	before := flags.String("before", "", "measure this older `binary` of Keyhole as well, as before")
@@ -92,9 +96,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if *rounds > 0 {
 		o.plan.rounds = *rounds
 	}
+	o.plan.clients = *clients
 	var err error
 	if flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *clients < 1 || *clients > maxClients {
+		err = errors.Join(err, fmt.Errorf("-clients is %d, want 1 to %d", *clients, maxClients))
 	}
 	if err = errors.Join(err, o.choose(*only, *proxies)); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
@@ -120,12 +128,14 @@ func (o *options) choose(only, proxies string) (err error) {
 	if o.proxies, err = choose(all, proxies); err != nil {
 		return err
 	}
-	for _, w := range o.workloads {
-		if slices.ContainsFunc(o.proxies, func(k kind) bool { return k.runs(w.name) }) {
-			return nil
-		}
+	chosen := strings.Join(names(o.proxies), ",")
+	o.proxies = slices.DeleteFunc(o.proxies, func(k kind) bool {
+		return !slices.ContainsFunc(o.workloads, func(w workload) bool { return k.runs(w.name) })
+	})
+	if len(o.proxies) == 0 {
+		return fmt.Errorf("none of %s runs any of %s", chosen, strings.Join(names(o.workloads), ","))
 	}
-	return fmt.Errorf("none of %s runs any of %s", strings.Join(names(o.proxies), ","), strings.Join(names(o.workloads), ","))
+	return nil
 }
 
 // run is the whole program. Progress goes to stderr, the table to stdout or the file asked for. A failed measurement
@@ -146,7 +156,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err = install(ctx, o.proxies, o.binaries, dir); err != nil {
 		return err
 	}
-	b := &bench{plan: o.plan, workloads: o.workloads, proxies: o.proxies, progress: stderr, results: make(results)}
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker runs as another user
+		return err
+	}
+	b := &bench{plan: o.plan, workloads: o.workloads, proxies: o.proxies, dir: dir, progress: stderr, results: make(results)}
 	if b.hellos, err = captureHellos(serverNames()); err != nil {
 		return err
 	}

@@ -39,7 +39,10 @@ func bulkGoals(streams int) []goal {
 
 // metrics are the rows for p, in order. A row that nothing was measured for is left out of the table.
 func metrics(p plan) []metric {
-	ms := []metric{{"short.cpu", "CPU per short connection", "µs", shortGoals}}
+	ms := []metric{
+		{"short.cpu", "CPU per short connection", "µs", shortGoals},
+		{"unix.cpu", "CPU per short connection, origin on a unix socket", "µs", nil},
+	}
 	for _, n := range bulkStreams {
 		for _, way := range []string{"down", "up"} {
 			key := fmt.Sprintf("%s%d.cpu", way, n)

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,16 +26,23 @@ const (
 type origin struct {
 	load      *load
 	fd        int
-	addr      netip.AddrPort
+	addr      unix.Sockaddr
 	behaviour behaviour // of connections answered from now on
 	open      int       // connections
 	closing   bool      // the clients are gone, so an end or a reset is no failure
 }
 
-func newOrigin(ld *load) (*origin, error) {
-	fd, addr, err := listen()
+func newOrigin(ld *load, at unix.Sockaddr) (*origin, error) {
+	fd, addr, err := listen(at)
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
+	}
+	if at, ok := addr.(*unix.SockaddrUnix); ok {
+		// nginx's worker runs as another user.
+		if err := os.Chmod(at.Name, 0o666); err != nil {
+			unix.Close(fd)
+			return nil, fmt.Errorf("origin: %w", err)
+		}
 	}
 	o := &origin{load: ld, fd: fd, addr: addr}
 	return o, ld.loop.add(fd, unix.EPOLLIN, o)

@@ -15,6 +15,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"keyhole/bench/internal/proc"
 )
 
@@ -30,7 +32,19 @@ type settings struct {
 	Dir, Listen, Origin, NginxModule string
 	Names                            []string
 	MaxConn, WorkerConnections       int
+	Unix                             bool // Origin is a path
 	Splice, HalfClose                bool
+}
+
+// address is an origin's address as settings have it.
+func address(sa unix.Sockaddr) (text string, isUnix bool) {
+	switch sa := sa.(type) {
+	case *unix.SockaddrUnix:
+		return sa.Name, true
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String(), false
+	}
+	panic("an origin has another family")
 }
 
 // A proxy is a running one.
@@ -45,7 +59,7 @@ type proxy struct {
 
 // start runs k on its core, in front of origin, and returns when it listens. A proxy that does not is stopped again,
 // and the error holds what it wrote.
-func (k kind) start(c cores, origin netip.AddrPort, capacity int) (*proxy, error) {
+func (k kind) start(c cores, origin unix.Sockaddr, capacity int) (*proxy, error) {
 	dir, err := os.MkdirTemp("", "keyhole-bench-")
 	if err != nil {
 		return nil, err
@@ -75,15 +89,16 @@ func (k kind) start(c cores, origin netip.AddrPort, capacity int) (*proxy, error
 
 // configure writes the files and prepares the command. The proxy gets a process group, by which all of it can be
 // ended, and is told to end should this process be killed.
-func (k kind) configure(p *proxy, origin netip.AddrPort, capacity int) error {
+func (k kind) configure(p *proxy, origin unix.Sockaddr, capacity int) error {
 	// nginx's worker runs as another user, and looks into the folder.
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		return err
 	}
 	s := settings{
-		Dir: p.dir, Listen: p.addr.String(), Origin: origin.String(), NginxModule: k.module, Names: serverNames(),
+		Dir: p.dir, Listen: p.addr.String(), NginxModule: k.module, Names: serverNames(),
 		MaxConn: capacity, WorkerConnections: 2*capacity + 100, Splice: k.splice, HalfClose: k.halfClose,
 	}
+	s.Origin, s.Unix = address(origin)
 	for _, name := range k.files {
 		var b bytes.Buffer
 		if err := configs.ExecuteTemplate(&b, name+".tmpl", s); err != nil {

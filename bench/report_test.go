@@ -87,7 +87,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	o, err := parse([]string{"-only", "latency", "-proxies", "nginx,keyhole", "-quick", "-rounds", "2"}, &bytes.Buffer{})
+	o, err := parse([]string{"-only", "latency", "-proxies", "nginx,keyhole", "-quick", "-rounds", "2", "-clients", "64"}, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestParse(t *testing.T) {
 	if want := "rtt latency keyhole nginx"; got != want {
 		t.Errorf("workloads and proxies are %q, want %q: latency needs rtt, and order is as in the table", got, want)
 	}
-	if o.plan.rounds != 2 {
-		t.Errorf("rounds = %d, want 2", o.plan.rounds)
+	if o.plan.rounds != 2 || o.plan.clients != 64 {
+		t.Errorf("rounds and clients are %d and %d, want 2 and 64", o.plan.rounds, o.plan.clients)
 	}
 }
 
@@ -117,12 +117,14 @@ func TestParseOlderBuild(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"-only shrt", `unknown name "shrt", want some of short,bulk,rtt,idle,latency`},
+		{"-only shrt", `unknown name "shrt", want some of short,unix,bulk,rtt,idle,latency`},
 		{"-proxies keyhole,envoy", `unknown name "envoy", want some of keyhole,haproxy,haproxy-splice,nginx,nginx-half-close`},
 		{"-proxies before", `unknown name "before"`},
 		{"-proxies nginx-half-close -only rtt,bulk", "none of nginx-half-close runs any of bulk,rtt"},
 		{"short", `unexpected argument "short"`},
 		{"-rounds many", "invalid value"},
+		{"-clients 0", "-clients is 0, want 1 to 2000"},
+		{"-clients 2001", "-clients is 2001, want 1 to 2000"},
 	} {
 		var stderr bytes.Buffer
 		_, err := parse(strings.Fields(tt.args), &stderr)

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shortClients is how many short connections are under way at a time.
-const shortClients = 32
-
 // short is a session that reads the answer, waits for the end of the connection, and opens the next.
 type short struct{}
 
@@ -31,17 +28,34 @@ func (s short) ready(c *client) error {
 
 // runShort measures connections that carry a hello and an answer and are then closed, by the origin first.
 func runShort(t trial) (values, error) {
+	w, err := t.short()
+	if err != nil {
+		return nil, err
+	}
+	return values{"short.cpu": micros(w.cpuPer(1)), "short.rate": w.rate()}, nil
+}
+
+// runUnix is runShort with another name for the same figure.
+func runUnix(t trial) (values, error) {
+	w, err := t.short()
+	if err != nil {
+		return nil, err
+	}
+	return values{"unix.cpu": micros(w.cpuPer(1))}, nil
+}
+
+func (t trial) short() (window, error) {
 	t.load.origin.behaviour = closing
-	for range shortClients {
+	for range t.plan.clients {
 		if err := t.load.dial(short{}); err != nil {
-			return nil, err
+			return window{}, err
 		}
 	}
 	w, err := t.measure()
 	if err != nil {
-		return nil, err
+		return window{}, err
 	}
-	return values{"short.cpu": micros(w.cpuPer(1)), "short.rate": w.rate()}, t.load.clear()
+	return w, t.load.clear()
 }
 
 // gigabyte is 10^9 bytes.

@@ -11,6 +11,7 @@ import (
 type workload struct {
 	name string
 	run  func(trial) (values, error)
+	unix bool // the origin listens on a unix socket
 }
 
 // values are measured ones by metric key.
@@ -29,11 +30,12 @@ type trial struct {
 // workloads are in the order in which they run: latency needs the rates of rtt.
 func workloads() []workload {
 	return []workload{
-		{"short", runShort},
-		{"bulk", runBulk},
-		{"rtt", runRTT},
-		{"idle", runIdle},
-		{"latency", runLatency},
+		{name: "short", run: runShort},
+		{name: "unix", run: runUnix, unix: true},
+		{name: "bulk", run: runBulk},
+		{name: "rtt", run: runRTT},
+		{name: "idle", run: runIdle},
+		{name: "latency", run: runLatency},
 	}
 }
 
@@ -45,12 +47,13 @@ type plan struct {
 	latency time.Duration // the window of latency, longer for the sake of its p99
 	settle  time.Duration // between the last connection and a look at memory
 	idle    []int         // connections, ascending
+	clients int           // short connections under way at a time
 }
 
 func fullPlan() plan {
 	return plan{
 		rounds: 3, warm: 500 * time.Millisecond, window: 2500 * time.Millisecond, latency: 5 * time.Second,
-		settle: time.Second, idle: []int{5000, 9000},
+		settle: time.Second, idle: []int{5000, 9000}, clients: 32,
 	}
 }
 
@@ -58,12 +61,12 @@ func fullPlan() plan {
 func quickPlan() plan {
 	return plan{
 		rounds: 1, warm: 50 * time.Millisecond, window: 200 * time.Millisecond, latency: 200 * time.Millisecond,
-		settle: 100 * time.Millisecond, idle: []int{50, 100},
+		settle: 100 * time.Millisecond, idle: []int{50, 100}, clients: 32,
 	}
 }
 
 // capacity is the number of connections that a proxy is configured for.
-func (p plan) capacity() int { return p.idle[len(p.idle)-1] + 300 }
+func (p plan) capacity() int { return max(p.idle[len(p.idle)-1], p.clients) + 300 }
 
 // A window is what was seen in a stretch of load.
 type window struct {
