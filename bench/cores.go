@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,12 +59,18 @@ func moveThreads(core int) error {
 // onProxyCore calls f on the proxy's core; what f starts stays there.
 func (c cores) onProxyCore(f func() error) error {
 	runtime.LockOSThread()
-	if err := setCore(0, c.proxy); err != nil {
-		return fmt.Errorf("sched_setaffinity: %w", err)
+	var before unix.CPUSet
+	err := unix.SchedGetaffinity(0, &before)
+	if err == nil {
+		err = setCore(0, c.proxy)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("move a thread to core %d: %w", c.proxy, err)
 	}
 	defer func() {
 		// A thread that cannot go back stays locked, and ends with its goroutine.
-		if setCore(0, c.load) == nil {
+		if unix.SchedSetaffinity(0, &before) == nil {
 			runtime.UnlockOSThread()
 		}
 	}()
@@ -74,4 +82,48 @@ func setCore(tid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
 	return unix.SchedSetaffinity(tid, &set)
+}
+
+// busy are processes that never wait.
+type busy []*exec.Cmd
+
+// startBusy starts n of them on the proxy's core. Those that could be started are returned with an error, too.
+func (c cores) startBusy(n int) (started busy, err error) {
+	for range n {
+		cmd := exec.Command("sh", "-c", "while :; do :; done")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := c.onProxyCore(cmd.Start); err != nil {
+			return started, fmt.Errorf("start a busy process: %w", err)
+		}
+		started = append(started, cmd)
+	}
+	return started, nil
+}
+
+func (b busy) stop() {
+	for _, cmd := range b {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+}
+
+// raise gives the calling goroutine a thread of its own at real-time priority: whatever else runs on its core, it runs
+// as soon as it has something to do. Not by spinning, which would leave the bulk load no time. The returned function
+// takes it back; with an error, there is nothing to take back.
+func raise() (lower func(), err error) {
+	runtime.LockOSThread()
+	attr := unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK,
+	}
+	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		runtime.UnlockOSThread()
+		return func() {}, fmt.Errorf("sched_setattr: %w", err)
+	}
+	return func() {
+		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+		// A thread that cannot go back stays locked, and ends with its goroutine.
+		if unix.SchedSetAttr(0, &attr, 0) == nil {
+			runtime.UnlockOSThread()
+		}
+	}, nil
 }

@@ -47,6 +47,18 @@ func TestConfigsNameAnOriginOnAUnixSocket(t *testing.T) {
 	}
 }
 
+func TestConfigsRouteTheBulkLoad(t *testing.T) {
+	const address = "127.0.0.1:1003"
+	for _, k := range kinds() {
+		with, without := k.written(t, settings{Bulk: address}), k.written(t, settings{})
+		for _, want := range []string{address, bulkName} {
+			if !strings.Contains(with, want) || strings.Contains(without, want) {
+				t.Errorf("the configuration of %s has no %s with a bulk load, or has it without one", k.name, want)
+			}
+		}
+	}
+}
+
 // A kind and its variant differ in the one option that the variant is there for.
 func TestVariantsDifferInTheirOption(t *testing.T) {
 	for name, option := range map[string]string{

@@ -1,20 +1,34 @@
-// Bench measures Keyhole side by side with HAProxy and nginx, and prints what it saw as a table in markdown.
+// Bench measures Keyhole side by side with HAProxy and nginx, and prints the results as a table in markdown.
 //
-//	go run ./bench                                    # about five minutes
-//	go run ./bench -quick                             # seconds; shows that it works, its figures are worth nothing
+//	go run ./bench                                    # about twelve minutes
+//	go run ./bench -quick                             # under a minute; shows that it works, its figures are worth nothing
 //	go run ./bench -only short,rtt -proxies haproxy,nginx
+//	go run ./bench -only fair,bulk -before /tmp/old/keyhole
+//	go run ./bench -haproxy /opt/haproxy/haproxy -nginx /opt/nginx/sbin/nginx
 //
-// Each proxy is started by itself, pinned to one core, with a table of 100 server names (configs/ has what each is
-// given). This process is pinned to another core, and is both the clients and the origin. The origin speaks no TLS: it
-// answers when it has the whole ClientHello, so that no cryptography hides what the proxy costs. The proxies take turns
-// at each workload, in another order each round:
+// Each proxy runs alone, pinned to one core, with a table of 100 server names (configs/ has what each is given). This
+// process is pinned to another core, and is both the clients and the origin. The origin speaks no TLS: it answers when
+// it has the whole ClientHello, so that no cryptography hides what the proxy costs. The proxies take turns at each
+// workload, in another order each round:
 //
-//	short    connections of a hello and an answer of 200 bytes, 32 at a time
+//	short    connections of a hello and an answer of 200 bytes, 32 at a time (-clients)
+//	unix     the same, with the origin on a unix socket
 //	bulk     4 and 64 streams as fast as they go, down and then up
 //	rtt      100-byte round trips over 100 open connections, as many as the proxy can do
 //	idle     5,000 and then 9,000 open connections on which nothing happens
+//	fair     one 100-byte round trip and one new connection at a time, beside 32 and then 128 streams that go down as
+//	         fast as they can, while two busy processes (-busy) share the proxy's core
 //	latency  round trips as in rtt at half the rate that the slowest proxy had there in this round, due at random times;
-//	         latency counts from when a message was due, and what it is without a proxy is taken off
+//	         latency counts from when a message was due, less the latency without a proxy
+//
+// In fair the streams' clients and origin are a process of their own, and the small connections' load has a real-time
+// priority on the core that both share, which takes root or CAP_SYS_NICE: small connections wait for the proxy's queue,
+// and not for the load's.
+//
+// A peer runs as its default configuration has it. Where its default does less work than Keyhole does, it runs like for
+// like as well, in the workloads where that matters: haproxy-splice moves streams by splice, and nginx-half-close waits
+// for the second FIN. Goals are against the one that does the same work. -before adds an older build of Keyhole, whose
+// cost a change may not exceed.
 //
 // A proxy that refuses, cuts or misses a connection has failed the workload, and gets no figure for it.
 //
@@ -23,8 +37,8 @@
 //
 // HAProxy and nginx are installed with apt-get when they are missing, which needs root. Linux only.
 //
-// It does not measure more cores than one, TLS, or a network: loopback has no delay and loses nothing. The load's core
-// bounds the rates that it prints, so those are for reading the rest, not for comparing.
+// It does not measure more than one core, TLS, or a network: loopback has no delay and loses nothing. The load's core
+// bounds the rates that it prints, which help to read the other rows but do not compare proxies.
 package main
 
 import (
@@ -44,7 +58,13 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	program := run
+	if len(os.Args) > 1 && os.Args[1] == bulkCommand {
+		program = func(ctx context.Context, args []string, stdout, _ io.Writer) error {
+			return serveBulkLoad(ctx, args, os.Stdin, stdout)
+		}
+	}
+	err := program(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -62,6 +82,9 @@ var errUsage = errors.New("wrong usage")
 // maxClients are half of what the listeners' backlogs hold, so none of them waits for a SYN to be sent again.
 const maxClients = 2000
 
+// maxBusy leaves the proxy some of its core.
+const maxBusy = 16
+
 // options are the command line.
 type options struct {
 	plan      plan
@@ -78,6 +101,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	only := flags.String("only", "", "run these `workloads` of "+strings.Join(names(workloads()), ",")+" (default all)")
 	proxies := flags.String("proxies", "", "measure these `proxies` of "+strings.Join(names(kinds()), ",")+" (default all)")
 	clients := flags.Int("clients", 32, "short connections under way at a time: `N`")
+	busy := flags.Int("busy", 2, "processes that share the proxy's core in fair: `N`")
 	quick := flags.Bool("quick", false, "show that everything works, in seconds")
 	keyhole := flags.String("keyhole", "", "measure this `binary` as keyhole (default: build cmd/keyhole)")
 	before := flags.String("before", "", "measure this older `binary` of Keyhole as well, as before")
@@ -96,13 +120,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if *rounds > 0 {
 		o.plan.rounds = *rounds
 	}
-	o.plan.clients = *clients
+	o.plan.clients, o.plan.busy = *clients, *busy
 	var err error
 	if flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if *clients < 1 || *clients > maxClients {
 		err = errors.Join(err, fmt.Errorf("-clients is %d, want 1 to %d", *clients, maxClients))
+	}
+	if *busy < 0 || *busy > maxBusy {
+		err = errors.Join(err, fmt.Errorf("-busy is %d, want 0 to %d", *busy, maxBusy))
 	}
 	if err = errors.Join(err, o.choose(*only, *proxies)); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)

@@ -25,6 +25,7 @@ var (
 	peerGoals   = []goal{{against: []string{"haproxy", "nginx"}, limit: 1}}
 	memoryGoals = []goal{{limit: 0.7}}
 	pairGoals   = []goal{{limit: 2}}
+	fairGoals   = []goal{{against: []string{"haproxy"}, limit: 0.5}, {against: []string{"haproxy-splice"}, limit: 0.5}}
 	notDearer   = goal{against: []string{beforeName}, limit: 1.05, optional: true}
 )
 
@@ -50,6 +51,18 @@ func metrics(p plan) []metric {
 		}
 	}
 	ms = append(ms, metric{"rtt.cpu", "CPU per 100-byte round trip", "µs", rttGoals})
+	for _, n := range fairStreams {
+		key := fmt.Sprintf("fair%d.", n)
+		for _, q := range []string{"p50", "p99"} {
+			ms = append(ms, metric{key + "trip." + q, fmt.Sprintf("round trip beside %d bulk streams, %s", n, q), "µs", fairGoals})
+		}
+		for _, q := range []string{"p50", "p99"} {
+			label := fmt.Sprintf("first byte of a new connection beside %d bulk streams, %s", n, q)
+			ms = append(ms, metric{key + "first." + q, label, "µs", fairGoals})
+		}
+		label := fmt.Sprintf("CPU per GB beside small connections, %d streams", n)
+		ms = append(ms, metric{key + "cpu", label, "ms", []goal{notDearer}})
+	}
 	for _, n := range p.idle {
 		key := fmt.Sprintf("idle%d.", n)
 		ms = append(ms,
@@ -66,6 +79,10 @@ func metrics(p plan) []metric {
 			key := fmt.Sprintf("%s%d.rate", way, n)
 			ms = append(ms, metric{key, fmt.Sprintf("GB per second %s, %d streams", way, n), "", nil})
 		}
+	}
+	for _, n := range fairStreams {
+		label := fmt.Sprintf("GB per second beside small connections, %d streams", n)
+		ms = append(ms, metric{fmt.Sprintf("fair%d.rate", n), label, "", nil})
 	}
 	return append(ms, metric{"rtt.rate", "round trips per second", "", nil})
 }

@@ -32,8 +32,17 @@ type settings struct {
 	Dir, Listen, Origin, NginxModule string
 	Names                            []string
 	MaxConn, WorkerConnections       int
-	Unix                             bool // Origin is a path
+	Unix                             bool   // Origin is a path
+	Bulk                             string // address of the bulk load's origin, or ""
 	Splice, HalfClose                bool
+}
+
+func (settings) BulkName() string { return bulkName }
+
+// origins are where the routes lead: those of serverNames to small, that of bulkName to bulk, if there is one.
+type origins struct {
+	small unix.Sockaddr
+	bulk  netip.AddrPort
 }
 
 // address is an origin's address as settings have it.
@@ -57,16 +66,16 @@ type proxy struct {
 	exited chan struct{} // closed at its end
 }
 
-// start runs k on its core, in front of origin, and returns when it listens. A proxy that does not is stopped again,
+// start runs k on its core, in front of the origins, and returns when it listens. A proxy that does not is stopped again,
 // and the error holds what it wrote.
-func (k kind) start(c cores, origin unix.Sockaddr, capacity int) (*proxy, error) {
+func (k kind) start(c cores, o origins, capacity int) (*proxy, error) {
 	dir, err := os.MkdirTemp("", "keyhole-bench-")
 	if err != nil {
 		return nil, err
 	}
 	p := &proxy{dir: dir, exited: make(chan struct{})}
 	if p.addr, err = proc.FreeAddr(); err == nil {
-		err = k.configure(p, origin, capacity)
+		err = k.configure(p, o, capacity)
 	}
 	if err == nil {
 		err = c.onProxyCore(p.cmd.Start)
@@ -89,7 +98,7 @@ func (k kind) start(c cores, origin unix.Sockaddr, capacity int) (*proxy, error)
 
 // configure writes the files and prepares the command. The proxy gets a process group, by which all of it can be
 // ended, and is told to end should this process be killed.
-func (k kind) configure(p *proxy, origin unix.Sockaddr, capacity int) error {
+func (k kind) configure(p *proxy, o origins, capacity int) error {
 	// nginx's worker runs as another user, and looks into the folder.
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		return err
@@ -98,7 +107,10 @@ func (k kind) configure(p *proxy, origin unix.Sockaddr, capacity int) error {
 		Dir: p.dir, Listen: p.addr.String(), NginxModule: k.module, Names: serverNames(),
 		MaxConn: capacity, WorkerConnections: 2*capacity + 100, Splice: k.splice, HalfClose: k.halfClose,
 	}
-	s.Origin, s.Unix = address(origin)
+	s.Origin, s.Unix = address(o.small)
+	if o.bulk.IsValid() {
+		s.Bulk = o.bulk.String()
+	}
 	for _, name := range k.files {
 		var b bytes.Buffer
 		if err := configs.ExecuteTemplate(&b, name+".tmpl", s); err != nil {

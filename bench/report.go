@@ -34,8 +34,8 @@ func (b *bench) document(args []string) string {
 		lines = append(lines, k.describe())
 	}
 	command := strings.Join(append([]string{"go run ./bench"}, args...), " ")
-	text := fmt.Sprintf("Printed by `%s` on %s; proxy on core %d, load and origin on core %d, rounds: %d.%s",
-		command, proc.Machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness())
+	text := fmt.Sprintf("Printed by `%s` on %s; proxy on core %d, load and origin on core %d, rounds: %d.%s%s",
+		command, proc.Machine(), b.cores.proxy, b.cores.load, b.plan.rounds, b.quietness(), b.saturation())
 	if slices.Contains(names, subjectName) && len(names) > 1 {
 		text += fmt.Sprintf(" In brackets: %s's ratio to it.", subjectName)
 	}
@@ -54,6 +54,18 @@ func (b *bench) quietness() string {
 	}
 	return fmt.Sprintf(" Without a proxy, round trips at half load take %s µs (p50) and %s µs (p99).",
 		stats.Number(stats.Median(p50)), stats.Number(stats.Median(p99)))
+}
+
+// saturation says under which conditions fair ran.
+func (b *bench) saturation() string {
+	if !b.has("fair") {
+		return ""
+	}
+	text := fmt.Sprintf(" Beside bulk streams, %d busy processes shared the proxy's core.", b.plan.busy)
+	if b.unraised != nil {
+		text += fmt.Sprintf(" The small connections' load had no priority (%v), so that they waited for the bulk load too.", b.unraised)
+	}
+	return text
 }
 
 // table is the markdown table of the results: a row for each metric, with each proxy's median, the median of the

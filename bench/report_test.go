@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func testResults() results {
@@ -21,6 +23,9 @@ func testResults() results {
 	r.set("idle5000.memory", "keyhole", 1, 3, 0.704)
 	r.set("idle5000.memory", "haproxy", 1, 3, 3.52)
 	r.set("idle5000.descriptors", "keyhole", 0, 3, 2)
+	r.set("fair32.trip.p50", "keyhole", 0, 3, 4000)
+	r.set("fair32.trip.p50", "haproxy", 0, 3, 10000)
+	r.set("fair128.cpu", "keyhole", 0, 3, 250)
 	return r
 }
 
@@ -29,6 +34,8 @@ func TestTable(t *testing.T) {
 | --- | --: | --: | --: | --: | --- |
 | CPU per short connection, µs | 90.0 | 100 (0.90) | - | 120 (0.76) | 0.80 of the better of haproxy and nginx-half-close: missed by 0.150 |
 | CPU per GB down, 4 streams, ms | 90.0 | - | 120 (0.76) | - | 0.75 of haproxy-splice: not measured; 0.30 of nginx: missed by 0.460 |
+| round trip beside 32 bulk streams, p50, µs | 4000 | 10000 (0.40) | - | - | 0.50 of haproxy: met (0.400); 0.50 of haproxy-splice: not measured |
+| CPU per GB beside small connections, 128 streams, ms | 250 | - | - | - |  |
 | memory per idle connection, 5000 open, KB | 0.70 | 3.52 (0.20) | - | - | 0.70 KB: missed by 0.004 |
 | descriptors per idle connection, 5000 open | 2.00 | - | - | - | 2.00: met (2.000) |
 `
@@ -43,6 +50,8 @@ func TestTableOfPeersAlone(t *testing.T) {
 | --- | --: | --: |
 | CPU per short connection, µs | 100 | - |
 | CPU per GB down, 4 streams, ms | - | 120 |
+| round trip beside 32 bulk streams, p50, µs | 10000 | - |
+| CPU per GB beside small connections, 128 streams, ms | - | - |
 | memory per idle connection, 5000 open, KB | 3.52 | - |
 | descriptors per idle connection, 5000 open | - | - |
 `
@@ -58,6 +67,44 @@ func TestOlderBuildHasAGoalWhenMeasured(t *testing.T) {
 	want := "; 1.05 of before: missed by 0.075"
 	if got := r.table(metrics(fullPlan()), []string{"keyhole", "before"}); !strings.Contains(got, want) {
 		t.Errorf("table is\n%s\nwant %q in it", got, want)
+	}
+}
+
+func TestRowsOfFair(t *testing.T) {
+	keys := make(map[string]string)
+	for _, m := range metrics(quickPlan()) {
+		if keys[m.key] != "" {
+			t.Errorf("two rows have the key %q", m.key)
+		}
+		keys[m.key] = m.name()
+	}
+	for key, want := range map[string]string{
+		"fair32.trip.p50":   "round trip beside 32 bulk streams, p50, µs",
+		"fair32.trip.p99":   "round trip beside 32 bulk streams, p99, µs",
+		"fair128.first.p50": "first byte of a new connection beside 128 bulk streams, p50, µs",
+		"fair128.first.p99": "first byte of a new connection beside 128 bulk streams, p99, µs",
+		"fair32.cpu":        "CPU per GB beside small connections, 32 streams, ms",
+		"fair128.rate":      "GB per second beside small connections, 128 streams",
+		"unix.cpu":          "CPU per short connection, origin on a unix socket, µs",
+	} {
+		if keys[key] != want {
+			t.Errorf("the row of %s is %q, want %q", key, keys[key], want)
+		}
+	}
+}
+
+// The conditions of fair are part of its figures.
+func TestDocumentSaysHowFairRan(t *testing.T) {
+	b := &bench{plan: plan{busy: 3}, results: testResults(), proxies: []kind{{name: subjectName, printed: "keyhole 9"}}}
+	if got := b.document(nil); strings.Contains(got, "busy") || !strings.Contains(got, "- keyhole: keyhole 9\n") {
+		t.Errorf("the document without fair is\n%s\nwant the version and no busy processes", got)
+	}
+	b.workloads = []workload{{name: "fair"}}
+	b.unraised = unix.EPERM
+	for _, want := range []string{"3 busy processes shared the proxy's core", "had no priority (operation not permitted)"} {
+		if got := b.document(nil); !strings.Contains(got, want) {
+			t.Errorf("the document with fair is\n%s\nwant %q in it", got, want)
+		}
 	}
 }
 
@@ -117,13 +164,14 @@ func TestParseOlderBuild(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"-only shrt", `unknown name "shrt", want some of short,unix,bulk,rtt,idle,latency`},
+		{"-only shrt", `unknown name "shrt", want some of short,unix,bulk,rtt,idle,fair,latency`},
 		{"-proxies keyhole,envoy", `unknown name "envoy", want some of keyhole,haproxy,haproxy-splice,nginx,nginx-half-close`},
 		{"-proxies before", `unknown name "before"`},
 		{"-proxies nginx-half-close -only rtt,bulk", "none of nginx-half-close runs any of bulk,rtt"},
 		{"short", `unexpected argument "short"`},
 		{"-rounds many", "invalid value"},
 		{"-clients 0", "-clients is 0, want 1 to 2000"},
+		{"-busy -1", "-busy is -1, want 0 to 16"},
 		{"-clients 2001", "-clients is 2001, want 1 to 2000"},
 	} {
 		var stderr bytes.Buffer

@@ -13,17 +13,24 @@ type short struct{}
 func (short) answered(*client) error { return nil }
 
 func (s short) ready(c *client) error {
-	ld := c.load
-	n, err := unix.Read(c.fd, ld.buffer)
+	if done, err := ended(c); err != nil || !done {
+		return err
+	}
+	c.load.count++
+	return c.load.dial(s)
+}
+
+// ended reports whether the connection has come to its end, and closes it if so.
+func ended(c *client) (bool, error) {
+	n, err := unix.Read(c.fd, c.load.buffer)
 	if err == unix.EAGAIN {
-		return nil
+		return false, nil
 	}
 	if n != 0 || err != nil {
-		return c.failed("await the end", n, err)
+		return false, c.failed("await the end", n, err)
 	}
 	c.close()
-	ld.count++
-	return ld.dial(s)
+	return true, nil
 }
 
 // runShort measures connections that carry a hello and an answer and are then closed, by the origin first.
@@ -136,19 +143,24 @@ type pingpong struct{ got int }
 func (p *pingpong) answered(c *client) error { return sendMessage(c) }
 
 func (p *pingpong) ready(c *client) error {
-	n, err := unix.Read(c.fd, c.load.buffer[:rttSize-p.got])
-	if err == unix.EAGAIN {
-		return nil
+	if whole, err := p.received(c); err != nil || !whole {
+		return err
 	}
-	if n <= 0 {
-		return c.failed("read", n, err)
-	}
-	if p.got += n; p.got < rttSize {
-		return nil
-	}
-	p.got = 0
 	c.load.count++
 	return sendMessage(c)
+}
+
+// received reads, and reports whether the message is back whole.
+func (p *pingpong) received(c *client) (bool, error) {
+	n, err := unix.Read(c.fd, c.load.buffer[:rttSize-p.got])
+	if err == unix.EAGAIN {
+		return false, nil
+	}
+	if n <= 0 {
+		return false, c.failed("read", n, err)
+	}
+	p.got = (p.got + n) % rttSize
+	return p.got == 0, nil
 }
 
 func sendMessage(c *client) error {
