@@ -26,13 +26,13 @@ type bench struct {
 	hellos    [][]byte
 	progress  io.Writer
 	results   results
-	direct    []latencies // without a proxy, of the rounds that had latency
-	unraised  error       // why fair runs without a high priority
+	direct    []latencies // without a proxy, by round
+	unraised  error       // why fair has no real-time priority
 	failures  int
 }
 
-// run measures everything. A measurement that fails is said and counted, and leaves a gap in the results; the error is
-// the context's.
+// run measures everything. A failed measurement is reported and counted, and leaves a gap in the
+// results. The error is the context's.
 func (b *bench) run(ctx context.Context) error {
 	if b.has("fair") {
 		var lower func()
@@ -50,10 +50,10 @@ func (b *bench) run(ctx context.Context) error {
 				fmt.Fprintf(b.progress, "round %d/%d  %v\n", round+1, b.plan.rounds, err)
 				continue
 			}
-			able := b.able(w)
-			for i := range able {
+			proxies := b.proxiesFor(w)
+			for i := range proxies {
 				// Another goes first in each round, should the machine tire or warm up.
-				k := able[(i+round)%len(able)]
+				k := proxies[(i+round)%len(proxies)]
 				vs, err := b.measure(ctx, w, k, base)
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -65,8 +65,8 @@ func (b *bench) run(ctx context.Context) error {
 	return nil
 }
 
-// bulkNice is the bulk load's nice value. Where the small connections' load has a real-time priority it is 0: another
-// would starve the bulk load when something else runs on the core.
+// bulkNice is the bulk load's nice value. It is 0 when the small connections' load has a real-time
+// priority: with a higher one, any other program on the core would starve the bulk load.
 func (b *bench) bulkNice() int {
 	if b.unraised != nil {
 		return 10
@@ -76,12 +76,12 @@ func (b *bench) bulkNice() int {
 
 func (b *bench) has(workload string) bool { return slices.Contains(names(b.workloads), workload) }
 
-// able are the proxies that run w.
-func (b *bench) able(w workload) []kind {
+// proxiesFor are the proxies that run w.
+func (b *bench) proxiesFor(w workload) []kind {
 	return slices.DeleteFunc(slices.Clone(b.proxies), func(k kind) bool { return !k.runs(w.name) })
 }
 
-// note keeps what a measurement gave, or says that it failed.
+// note keeps the values of a measurement, or reports its failure.
 func (b *bench) note(w workload, k kind, round int, vs values, err error) {
 	fmt.Fprintf(b.progress, "round %d/%d  %-8s %-16s", round+1, b.plan.rounds, w.name, k.name)
 	if err != nil {
@@ -102,7 +102,7 @@ func (b *bench) note(w workload, k kind, round int, vs values, err error) {
 
 // measure runs w on a fresh process of k.
 func (b *bench) measure(ctx context.Context, w workload, k kind, t trial) (vs values, err error) {
-	// What the last one left is collected now, not while this one runs.
+	// Collect the last measurement's garbage now, not during this one.
 	runtime.GC()
 	var at unix.Sockaddr = anyPort()
 	if w.unix {
@@ -136,8 +136,8 @@ func (b *bench) measure(ctx context.Context, w workload, k kind, t trial) (vs va
 	return vs, nil
 }
 
-// baseline is the trial that the proxies of one round share: for latency, half the rate of the slowest proxy in this
-// round's rtt, and what the round trips take at that rate with no proxy between.
+// baseline is the part of a trial that the proxies of one round share. For latency it has half the
+// rate of the slowest proxy in this round's rtt, and the latencies at that rate without a proxy.
 func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, error) {
 	t := trial{plan: b.plan}
 	if w.name != "latency" {
@@ -148,7 +148,7 @@ func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, err
 		slowest = best([]float64{slowest}, vs[round:round+1])[0]
 	}
 	if math.IsNaN(slowest) {
-		return t, errors.New("latency: no proxy has a rate in rtt to take the half of")
+		return t, errors.New("latency: no proxy has a rate in rtt")
 	}
 	t.rate = slowest / 2
 	direct := t
@@ -166,7 +166,7 @@ func (b *bench) baseline(ctx context.Context, w workload, round int) (trial, err
 	return t, nil
 }
 
-// A named item can be chosen on the command line.
+// A named item can be chosen on the command line by its title.
 type named interface{ title() string }
 
 func (w workload) title() string { return w.name }
@@ -180,8 +180,8 @@ func names[T named](items []T) []string {
 	return out
 }
 
-// choose picks the named items, in their own order; "" is all of them. An unknown name is an error that lists the
-// known.
+// choose picks the named items, in their own order; "" is all of them. An unknown name is an error
+// that lists the known.
 func choose[T named](all []T, list string) ([]T, error) {
 	if list == "" {
 		return all, nil

@@ -18,13 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bulkName is the server name whose route leads to the bulk load's origin. It is as long as serverNames are.
+// bulkName is the server name whose route leads to the bulk load's origin. It is as long as
+// serverNames are.
 const bulkName = "bulk000.bench.example"
 
 // bulkCommand as the first argument makes this program the bulk load; the second is its nice value.
 const bulkCommand = "bulk-load"
 
-// A bulkLoad is a process with clients and an origin of its own, between which streams go down as fast as they can.
+// A bulkLoad is a process with clients and an origin of its own, between which streams go down as
+// fast as they can.
 type bulkLoad struct {
 	origin netip.AddrPort
 	target netip.AddrPort // the proxy
@@ -83,7 +85,7 @@ func (b *bulkLoad) answer(n any) error {
 	return nil
 }
 
-// ended is why the process has ended, as it said.
+// ended stops the process, and returns its status and what it wrote to stderr.
 func (b *bulkLoad) ended() string {
 	b.stop()
 	return strings.TrimSpace(fmt.Sprintf("%v: %s", b.cmd.ProcessState, b.stderr.String()))
@@ -95,8 +97,9 @@ func (b *bulkLoad) stop() {
 	b.cmd.Wait()
 }
 
-// serveBulkLoad is the process. It prints its origin's port. Each line of in names the proxy's address and a number of
-// streams; when that many are open, it answers with the bytes received so far. It ends with in.
+// serveBulkLoad is the process. It prints its origin's port. Each line of in names the proxy's
+// address and a number of streams; when that many are open, it answers with the bytes received so
+// far. It ends with in.
 func serveBulkLoad(ctx context.Context, args []string, in *os.File, out io.Writer) error {
 	if len(args) != 2 {
 		return fmt.Errorf("arguments are %q, want %s and a nice value", args, bulkCommand)
@@ -136,7 +139,7 @@ func serveBulkLoad(ctx context.Context, args []string, in *os.File, out io.Write
 	}
 }
 
-// openAt does what a line asks for.
+// openAt opens the streams that a line asks for.
 func (ld *load) openAt(line string) error {
 	var address string
 	var streams int
@@ -151,14 +154,14 @@ func (ld *load) openAt(line string) error {
 	return ld.open(streams, func() session { return download{} })
 }
 
-// lines read a pipe whose writer awaits an answer to each line, so there is one at a time.
+// lines reads a pipe. The writer awaits the answer to each line, so there is one at a time.
 type lines struct {
 	fd    int
 	line  string
 	ended bool
 }
 
-// next lets the loop run until a line has come; "" is the end.
+// next runs the loop until a line has come. It returns "" at the end of the pipe.
 func (l *lines) next(lp *loop) (string, error) {
 	for l.line = ""; l.line == "" && !l.ended; {
 		if err := lp.turn(50 * time.Millisecond); err != nil {

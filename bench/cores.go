@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cores are the two that a run uses: the proxy has one for itself.
+// cores are the two that a run uses; the proxy has one to itself.
 type cores struct{ proxy, load int }
 
 // takeCores chooses the first two that this process may use, and moves it to the second.
@@ -30,7 +30,7 @@ func takeCores() (cores, error) {
 		return cores{}, fmt.Errorf("%d core to run on, want two: one for the proxy, one for the load", len(found))
 	}
 	c := cores{proxy: found[0], load: found[1]}
-	// Twice, since a thread that was not moved yet may have started another while the first pass went by.
+	// Twice: during the first pass, a thread that was not moved yet may have started another.
 	for range 2 {
 		if err := moveThreads(c.load); err != nil {
 			return cores{}, err
@@ -77,7 +77,7 @@ func (c cores) onProxyCore(f func() error) error {
 	return f()
 }
 
-// setCore pins a thread, 0 being the caller's.
+// setCore pins a thread; 0 is the caller's.
 func setCore(tid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
@@ -87,7 +87,8 @@ func setCore(tid, core int) error {
 // busy are processes that never wait.
 type busy []*exec.Cmd
 
-// startBusy starts n of them on the proxy's core. Those that could be started are returned with an error, too.
+// startBusy starts n of them on the proxy's core. With an error, it returns those that it has
+// started.
 func (c cores) startBusy(n int) (started busy, err error) {
 	for range n {
 		cmd := exec.Command("sh", "-c", "while :; do :; done")
@@ -107,9 +108,9 @@ func (b busy) stop() {
 	}
 }
 
-// raise gives the calling goroutine a thread of its own at real-time priority: whatever else runs on its core, it runs
-// as soon as it has something to do. Not by spinning, which would leave the bulk load no time. The returned function
-// takes it back; with an error, there is nothing to take back.
+// raise locks the calling goroutine to a thread with real-time priority. The thread preempts
+// whatever else runs on its core as soon as it has an event; a thread that spins would be as quick,
+// but would leave the bulk load no time. lower undoes it, and does nothing after an error.
 func raise() (lower func(), err error) {
 	runtime.LockOSThread()
 	attr := unix.SchedAttr{

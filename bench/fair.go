@@ -19,7 +19,7 @@ type timings struct {
 	over  bool      // no other is to begin
 }
 
-// begin reports whether another exchange is to begin, which it then has.
+// begin begins another exchange, unless no other is to begin, and reports whether it did.
 func (t *timings) begin() bool {
 	t.busy = !t.over
 	t.begun = time.Now()
@@ -55,7 +55,8 @@ func (s *trip) ready(c *client) error {
 	return s.next()
 }
 
-// A newcomer is a session of short connections, one after another, each timed from its connect to its answer.
+// A newcomer is a session of short connections, one after another, each timed from its connect to
+// its answer.
 type newcomer struct {
 	timings
 	load *load
@@ -80,7 +81,7 @@ func (s *newcomer) ready(c *client) error {
 	return s.next()
 }
 
-// small are the two that fair measures, on one loop.
+// small is the load that fair measures: one exchange of each kind at a time, on one loop.
 type small struct {
 	load  *load
 	trip  trip
@@ -98,7 +99,7 @@ func newSmall(ld *load) (*small, error) {
 	return s, nil
 }
 
-// run measures for d, and then as long as the last exchanges take: the slowest may be among them.
+// run measures for d, and then until the last exchanges end: the slowest may be among them.
 func (s *small) run(d time.Duration) error {
 	s.trip.timings, s.fresh.timings = timings{}, timings{}
 	if err := s.trip.next(); err != nil {
@@ -118,17 +119,17 @@ func (s *small) run(d time.Duration) error {
 	return nil
 }
 
-// runFair measures one round trip at a time, and one new connection at a time, beside bulk streams that go down as
-// fast as they can. The proxy's core is saturated, by processes that share it, so that every connection's turn is the
-// proxy's choice. The bulk load has a process of its own, and this thread a higher priority: the small connections wait
-// for the proxy, and never for the load.
+// runFair measures one round trip at a time, and one new connection at a time, beside bulk streams
+// that go down as fast as they can. Busy processes share the proxy's core and saturate it, so that
+// the proxy has a queue and chooses who is next. The bulk load has a process of its own, and this
+// thread a higher priority: the small connections wait for the proxy, and never for the load.
 func runFair(t trial) (values, error) {
 	busy, err := t.cores.startBusy(t.plan.busy)
 	defer busy.stop()
 	if err != nil {
 		return nil, err
 	}
-	lower, _ := raise() // or not: the document says so
+	lower, _ := raise() // without the right to it, the document says so
 	defer lower()
 	vs := make(values)
 	for _, n := range fairStreams {

@@ -21,8 +21,8 @@ func serverNames() []string {
 	return names
 }
 
-// captureHellos returns a ClientHello for each name. They have one length, by which the origin knows where a hello
-// ends; it is an error if they do not.
+// captureHellos returns a ClientHello for each name. They have one length, by which the origin
+// knows where a hello ends; it is an error if they do not.
 func captureHellos(names []string) ([][]byte, error) {
 	hellos := make([][]byte, len(names))
 	for i, name := range names {
@@ -38,14 +38,14 @@ func captureHellos(names []string) ([][]byte, error) {
 	return hellos, nil
 }
 
-// captureHello has crypto/tls begin a handshake on a pipe and returns its first record, header included: a hello as
-// clients send it today, about 1.5 KB with its post-quantum key share.
+// captureHello has crypto/tls begin a handshake on a pipe and returns its first record, header
+// included: a hello as clients send it today, about 1.5 KB with its post-quantum key share.
 func captureHello(name string) ([]byte, error) {
 	client, server := net.Pipe()
 	defer server.Close()
 	go func() {
 		defer client.Close()
-		// Fails as soon as server is closed, which is all that is asked of it.
+		// The handshake fails when server is closed; only its first record is wanted.
 		tls.Client(client, &tls.Config{ServerName: name, NextProtos: []string{"h2", "http/1.1"}}).Handshake()
 	}()
 	record := make([]byte, 5)

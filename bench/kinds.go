@@ -29,14 +29,14 @@ type kind struct {
 	splice    bool // HAProxy's option splice-auto
 	halfClose bool // nginx's proxy_half_close
 
-	// What install finds out.
+	// Set by install.
 	binary  string
 	printed string // its version
 	module  string // nginx's stream module; "" is built in
 }
 
-// kinds are the proxies, the measured one first and then those it is compared with. A peer runs as it is configured by
-// default and, where its default does less work than Keyhole, like for like as well.
+// kinds are the proxies, the measured one first and then those it is compared with. A peer runs
+// with its defaults and, where a default works differently from Keyhole, like for like as well.
 func kinds() []kind {
 	keyhole := kind{
 		name: subjectName, program: "keyhole", files: []string{"keyhole.yaml"},
@@ -70,8 +70,9 @@ func (k kind) describe() string {
 	return line
 }
 
-// install finds the chosen proxies' binaries and their versions. binaries has those of the flags, by program. Without
-// one, Keyhole is built from this module, and a peer that is missing is installed from Debian.
+// install finds the chosen proxies' binaries and their versions. binaries has those of the flags,
+// by program. Without one, Keyhole is built from this module, and a peer that is missing is
+// installed from Debian.
 func install(ctx context.Context, chosen []kind, binaries map[string]string, dir string) error {
 	for i := range chosen {
 		k := &chosen[i]
@@ -111,7 +112,8 @@ func (k *kind) examine() error {
 	return err
 }
 
-// streamModule is the file of nginx's stream module, "" when that is compiled in. nginx -V prints how it was built.
+// streamModule is the file of nginx's stream module, "" when that is compiled in. nginx -V prints
+// how it was built.
 func streamModule(binary string) (string, error) {
 	out, err := exec.Command(binary, "-V").CombinedOutput()
 	if err != nil {
@@ -142,7 +144,8 @@ func streamModule(binary string) (string, error) {
 	return file, nil
 }
 
-// installPeers installs the peers when k is not there, and stops the services that their packages start.
+// installPeers installs the peers when k is not there, and stops the services that their packages
+// start.
 func installPeers(ctx context.Context, k kind) error {
 	if present(k) {
 		return nil
@@ -159,8 +162,7 @@ func installPeers(ctx context.Context, k kind) error {
 	return nil
 }
 
-// present says whether k can be started, as far as the package manager could help. A fault that it cannot mend is for
-// examine to tell.
+// present reports whether k lacks no package. Other faults are left to examine, which names them.
 func present(k kind) bool {
 	if _, err := exec.LookPath(k.binary); err != nil {
 		return false

@@ -14,8 +14,9 @@ import (
 // latencies are quantiles of a round trip.
 type latencies struct{ p50, p99 time.Duration }
 
-// paced is a session whose messages leave when they are due, whether or not those before are back. A round trip
-// counts from when it was due: time that a slow proxy makes the load wait is latency too.
+// paced is a session that sends each message when it is due, whether or not the earlier ones are
+// back. Latency counts from the due time, so it includes the time that a slow proxy makes the load
+// wait.
 type paced struct {
 	client *client
 	run    *pacing
@@ -26,7 +27,7 @@ type paced struct {
 // A pacing is the state that paced sessions share.
 type pacing struct {
 	begin    time.Time
-	from     time.Duration // a message due before is for warming up
+	from     time.Duration // messages due earlier are for warming up
 	measured []time.Duration
 }
 
@@ -63,7 +64,7 @@ func (p *paced) ready(c *client) error {
 	return nil
 }
 
-// runLatency measures what the proxy adds to a round trip when t.rate of them are asked for.
+// runLatency measures how much latency the proxy adds at t.rate round trips per second.
 func runLatency(t trial) (values, error) {
 	q, err := t.latency()
 	if err != nil {
@@ -75,8 +76,9 @@ func runLatency(t trial) (values, error) {
 	}, nil
 }
 
-// latency offers t.rate round trips per second over the connections in turn. They fall due at random, with
-// exponential gaps, since requests do; the seed is fixed, so every subject meets the same ones.
+// latency offers t.rate round trips per second over the connections in turn. Their due times are
+// random with exponential gaps, as requests arrive. The seed is fixed, so every subject gets the
+// same ones.
 func (t trial) latency() (latencies, error) {
 	t.load.origin.behaviour = echoing
 	run := &pacing{from: t.plan.warm, measured: make([]time.Duration, 0, int(2*t.rate*t.plan.latency.Seconds()))}
@@ -103,7 +105,7 @@ func (t trial) latency() (latencies, error) {
 	return latencies{p50: stats.Quantile(run.measured, 0.50), p99: stats.Quantile(run.measured, 0.99)}, t.load.clear()
 }
 
-// pace spins, rather than sleep, since a sleep is longer than many a round trip.
+// pace spins, because a sleep lasts longer than many round trips.
 func (t trial) pace(run *pacing, sessions []*paced) error {
 	random := rand.New(rand.NewPCG(1, 2))
 	gap := func() time.Duration { return time.Duration(random.ExpFloat64() / t.rate * float64(time.Second)) }

@@ -10,24 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A load is the load of one workload on one subject: the clients, the origin, and the loop that runs both. It is made
-// anew for each, so that nothing of one measurement is left in the next.
+// A load is the load of one workload on one subject: the clients, the origin, and the loop that
+// runs both. It is made anew for each, so that nothing of one measurement is left in the next.
 type load struct {
 	loop     *loop
 	origin   *origin
-	target   unix.Sockaddr // clients connect to it
+	target   unix.Sockaddr // of the clients' connections
 	hellos   [][]byte
 	dialed   int    // connections
 	answered int    // of them, by the origin
-	buffer   []byte // read into by whoever is at turn
-	data     []byte // sent by whoever is at turn
+	buffer   []byte // every handler reads into it
+	data     []byte // every handler sends from it
 	count    int64  // what the workload counts: connections, bytes, round trips
 }
 
 // openLimit is how long open may take.
 const openLimit = 30 * time.Second
 
-// newLoad starts the origin, at the given address. Clients connect to the origin itself until target is set.
+// newLoad starts the origin, at the given address. Clients connect to the origin itself until
+// target is set.
 func newLoad(ctx context.Context, hellos [][]byte, at unix.Sockaddr) (*load, error) {
 	lp, err := newLoop(ctx)
 	if err != nil {
@@ -52,7 +53,8 @@ func (ld *load) nextHello() []byte {
 	return h
 }
 
-// open dials, at most 64 at a time, until n connections are answered in all. The error says how far it came.
+// open dials, at most 64 at a time, until n connections are answered in all. The error says how
+// many were.
 func (ld *load) open(n int, newSession func() session) error {
 	for end := time.Now().Add(openLimit); ld.answered < n; {
 		for ld.dialed < n && ld.dialed-ld.answered < 64 {
@@ -70,8 +72,8 @@ func (ld *load) open(n int, newSession func() session) error {
 	return nil
 }
 
-// clear closes the clients, waits until the subject has closed its connections to the origin, and is then ready for
-// another open.
+// clear closes the clients and waits until the subject has closed its connections to the origin.
+// The load is then ready for another open.
 func (ld *load) clear() error {
 	ld.origin.closing = true
 	for _, h := range ld.loop.handlers {
@@ -109,8 +111,8 @@ type session interface {
 	ready(c *client) error
 }
 
-// A client is the client's end of one connection. It sends the hello, reads the answer, and leaves the rest to its
-// session.
+// A client is the client's end of one connection. It sends the hello, reads the answer, and leaves
+// the rest to its session.
 type client struct {
 	load    *load
 	session session
@@ -174,7 +176,7 @@ func (c *client) readAnswer() error {
 	return c.session.answered(c)
 }
 
-// failed closes the connection and says what went wrong on it, n being the bytes moved.
+// failed closes the connection and returns what went wrong on it; n is the number of bytes moved.
 func (c *client) failed(what string, n int, err error) error {
 	c.close()
 	if err == nil {

@@ -14,14 +14,15 @@ import (
 // errTimeLimit is runUntil's answer when the condition did not come true in time.
 var errTimeLimit = errors.New("time limit reached")
 
-// A handler is called with the epoll events of its descriptor. It must bear a call without cause: the descriptor may
-// have been closed and its number reused since the kernel wrote the batch down.
+// A handler is called with the epoll events of its descriptor. It must tolerate a call without
+// cause: the descriptor may have been closed and its number reused since the kernel filled the
+// batch.
 type handler interface {
 	ready(events uint32) error
 }
 
-// A loop runs the whole load, clients and origin alike, on one thread: a thread of its own for the origin would share
-// the load's core anyway, and pay for the switches. Level-triggered, so a handler may leave work for the next turn.
+// A loop runs clients and origin on one thread: a second thread would share the core anyway, and
+// pay for the switches. It is level-triggered, so a handler may leave work for the next turn.
 type loop struct {
 	ctx      context.Context
 	epfd     int
@@ -64,7 +65,8 @@ func (l *loop) drop(fd int) {
 	unix.Close(fd)
 }
 
-// turn waits for at most wait and calls the handlers of what became ready. The first error ends it.
+// turn waits for at most wait and calls the handlers of the descriptors that are ready. The first
+// error ends it.
 func (l *loop) turn(wait time.Duration) error {
 	if err := l.ctx.Err(); err != nil {
 		return err
@@ -85,7 +87,7 @@ func (l *loop) turn(wait time.Duration) error {
 	return nil
 }
 
-// runUntil turns until done, or until limit has passed, which is errTimeLimit.
+// runUntil turns until done. When limit has passed it returns errTimeLimit.
 func (l *loop) runUntil(limit time.Duration, done func() bool) error {
 	for end := time.Now().Add(limit); !done(); {
 		left := time.Until(end)
@@ -115,7 +117,8 @@ func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
 // anyPort is a free port of 127.0.0.1, to listen on.
 func anyPort() *unix.SockaddrInet4 { return &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}} }
 
-// listen opens a non-blocking listener and returns the address that it got. What it accepts inherits TCP_NODELAY.
+// listen opens a non-blocking listener and returns the address that it got. What it accepts
+// inherits TCP_NODELAY.
 func listen(at unix.Sockaddr) (int, unix.Sockaddr, error) {
 	fd, err := socket(at)
 	if err != nil {
@@ -154,8 +157,8 @@ func socket(of unix.Sockaddr) (int, error) {
 	return fd, nil
 }
 
-// discard takes up to len(room) bytes off the socket without copying them: on TCP, MSG_TRUNC drops what it reads (see
-// tcp(7)). So the load's core spends its time on what it sends.
+// discard takes up to len(room) bytes off the socket without copying them: on TCP, MSG_TRUNC drops
+// what it reads (see tcp(7)). This leaves the load's core more time to send.
 func discard(fd int, room []byte) (int, error) {
 	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&room[0])), uintptr(len(room)),
 		unix.MSG_TRUNC, 0, 0)

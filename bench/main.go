@@ -1,15 +1,16 @@
-// Bench measures Keyhole side by side with HAProxy and nginx, and prints the results as a table in markdown.
+// Bench measures Keyhole side by side with HAProxy and nginx, and prints the results as a table in
+// markdown.
 //
-//	go run ./bench                                    # about twelve minutes
-//	go run ./bench -quick                             # under a minute; shows that it works, its figures are worth nothing
+//	go run ./bench                                    # about ten minutes
+//	go run ./bench -quick                             # about a minute; shows that it works, its figures are worth nothing
 //	go run ./bench -only short,rtt -proxies haproxy,nginx
 //	go run ./bench -only fair,bulk -before /tmp/old/keyhole
 //	go run ./bench -haproxy /opt/haproxy/haproxy -nginx /opt/nginx/sbin/nginx
 //
-// Each proxy runs alone, pinned to one core, with a table of 100 server names (configs/ has what each is given). This
-// process is pinned to another core, and is both the clients and the origin. The origin speaks no TLS: it answers when
-// it has the whole ClientHello, so that no cryptography hides what the proxy costs. The proxies take turns at each
-// workload, in another order each round:
+// Each proxy runs alone, pinned to one core, with a table of 100 server names (configs/ has what
+// each is given). This process is pinned to another core, and is both the clients and the origin.
+// The origin speaks no TLS: it answers when it has the whole ClientHello, so that no cryptography
+// hides what the proxy costs. The proxies take turns at each workload, in another order each round:
 //
 //	short    connections of a hello and an answer of 200 bytes, 32 at a time (-clients)
 //	unix     the same, with the origin on a unix socket
@@ -21,24 +22,27 @@
 //	latency  round trips as in rtt at half the rate that the slowest proxy had there in this round, due at random times;
 //	         latency counts from when a message was due, less the latency without a proxy
 //
-// In fair the streams' clients and origin are a process of their own, and the small connections' load has a real-time
-// priority on the core that both share, which takes root or CAP_SYS_NICE: small connections wait for the proxy's queue,
-// and not for the load's.
+// In fair the streams' clients and origin are a process of their own, and the small connections'
+// load has a real-time priority on the core that both share, which takes root or CAP_SYS_NICE:
+// small connections wait for the proxy's queue, and not for the load's.
 //
-// A peer runs as its default configuration has it. Where its default does less work than Keyhole does, it runs like for
-// like as well, in the workloads where that matters: haproxy-splice moves streams by splice, and nginx-half-close waits
-// for the second FIN. Goals are against the one that does the same work. -before adds an older build of Keyhole, whose
-// cost a change may not exceed.
+// A peer runs with its defaults and, in the workloads where a default works differently from
+// Keyhole, like for like as well: haproxy-splice moves streams by splice, and nginx-half-close
+// waits for the second FIN. Goals are against the like for like ones. -before adds an older build
+// of Keyhole, so that a change can be measured against it.
 //
-// A proxy that refuses, cuts or misses a connection has failed the workload, and gets no figure for it.
+// A proxy that refuses, cuts or misses a connection has failed the workload, and gets no figure for
+// it.
 //
-// CPU is the proxy's own, by its processes' clocks, all of them; memory is PSS, 1 KB being 1,024 bytes; 1 GB is 10^9
-// bytes. A figure is the median of the rounds, a ratio the median of the rounds' ratios.
+// CPU is the proxy's own, by its processes' clocks, all of them; memory is PSS, 1 KB being 1,024
+// bytes; 1 GB is 10^9 bytes. A figure is the median of the rounds, a ratio the median of the
+// rounds' ratios.
 //
 // HAProxy and nginx are installed with apt-get when they are missing, which needs root. Linux only.
 //
-// It does not measure more than one core, TLS, or a network: loopback has no delay and loses nothing. The load's core
-// bounds the rates that it prints, which help to read the other rows but do not compare proxies.
+// It does not measure more than one core, TLS, or a network: loopback has no delay and loses
+// nothing. The load's core bounds the rates that it prints, which help to read the other rows but
+// do not compare proxies.
 package main
 
 import (
@@ -76,13 +80,14 @@ func main() {
 	}
 }
 
-// errUsage is a wrong command line, already said on stderr.
+// errUsage is a wrong command line, already reported on stderr.
 var errUsage = errors.New("wrong usage")
 
-// maxClients are half of what the listeners' backlogs hold, so none of them waits for a SYN to be sent again.
+// maxClients is half of a listener's backlog: with a full one, a client would wait until its SYN is
+// sent again.
 const maxClients = 2000
 
-// maxBusy leaves the proxy some of its core.
+// maxBusy leaves the proxy a part of its core.
 const maxBusy = 16
 
 // options are the command line.
@@ -90,7 +95,7 @@ type options struct {
 	plan      plan
 	workloads []workload
 	proxies   []kind
-	binaries  map[string]string // by program; a missing one is built or installed
+	binaries  map[string]string // by program; one that is "" is built or installed
 	out       string            // file; "" is stdout
 }
 
@@ -138,7 +143,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// choose sets the workloads and the proxies from their flags.
+// choose sets the workloads and the proxies from the flags, without the proxies that have nothing
+// to run.
 func (o *options) choose(only, proxies string) (err error) {
 	if strings.Contains(only, "latency") && !strings.Contains(only, "rtt") {
 		only += ",rtt" // which gives the rate
@@ -165,8 +171,8 @@ func (o *options) choose(only, proxies string) (err error) {
 	return nil
 }
 
-// run is the whole program. Progress goes to stderr, the table to stdout or the file asked for. A failed measurement
-// is an error in the end, after the table with the others.
+// run is the whole program. Progress goes to stderr, the table to stdout or the file asked for. A
+// failed measurement becomes an error after the table is written.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
@@ -205,7 +211,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// write puts the document into the file, or on stdout when there is none.
+// write writes the document to the file, or to stdout when file is "".
 func write(file string, stdout io.Writer, document string) error {
 	if file == "" {
 		_, err := io.WriteString(stdout, document)

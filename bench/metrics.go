@@ -10,15 +10,16 @@ type metric struct {
 	goals []goal
 }
 
-// A goal is a bound on the measured proxy's value: as a ratio to the best of some others or, with none, itself.
+// A goal bounds the measured proxy's ratio to the best of some others or, without others, its
+// value.
 type goal struct {
 	against  []string
 	limit    float64
 	optional bool // not mentioned when the others were not measured
 }
 
-// Goals are against peers that do the same work as Keyhole: nginx closes both sides at the first FIN unless
-// proxy_half_close is on, and HAProxy copies unless splice-auto is on.
+// Goals are against peers that do the same work as Keyhole: nginx closes both sides at the first
+// FIN unless proxy_half_close is on, and HAProxy copies unless splice-auto is on.
 var (
 	shortGoals  = []goal{{against: []string{"haproxy", "nginx-half-close"}, limit: 0.8}}
 	rttGoals    = []goal{{against: []string{"haproxy", "nginx"}, limit: 0.85}}
@@ -29,7 +30,7 @@ var (
 	notDearer   = goal{against: []string{beforeName}, limit: 1.05, optional: true}
 )
 
-// bulkGoals are those of CPU per GB: with many streams each turn moves less, for every proxy.
+// bulkGoals are the goals of CPU per GB, which depend on the number of streams.
 func bulkGoals(streams int) []goal {
 	haproxy := goal{against: []string{"haproxy-splice"}, limit: 0.75}
 	if streams > 4 {
@@ -38,7 +39,8 @@ func bulkGoals(streams int) []goal {
 	return []goal{haproxy, {against: []string{"nginx"}, limit: 0.3}, notDearer}
 }
 
-// metrics are the rows for p, in order. A row that nothing was measured for is left out of the table.
+// metrics are the rows for p, in order. A row that nothing was measured for is left out of the
+// table.
 func metrics(p plan) []metric {
 	ms := []metric{
 		{"short.cpu", "CPU per short connection", "µs", shortGoals},

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answerSize is what the origin sends, in bytes, when the whole hello has come. A client does nothing before it is
-// there, so every workload starts on a connection that is known to go through.
+// answerSize is the size of the origin's answer to a whole hello, in bytes. A client waits for the
+// answer before it does anything else, so every workload starts on a connection that works.
 const answerSize = 200
 
 // A behaviour is what the origin does with a connection after its answer.
@@ -21,8 +21,8 @@ const (
 	discarding                  // reads without end
 )
 
-// An origin speaks no TLS: it takes any hello for good and answers at once, so that no cryptography hides what the
-// proxy costs.
+// An origin speaks no TLS: it accepts any hello and answers at once, so that no cryptography hides
+// what the proxy costs.
 type origin struct {
 	load      *load
 	fd        int
@@ -48,7 +48,7 @@ func newOrigin(ld *load, at unix.Sockaddr) (*origin, error) {
 	return o, ld.loop.add(fd, unix.EPOLLIN, o)
 }
 
-// ready accepts what there is.
+// ready accepts every waiting connection.
 func (o *origin) ready(uint32) error {
 	for {
 		fd, _, err := unix.Accept4(o.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -149,7 +149,8 @@ func (c *originConn) discard() error {
 	return nil
 }
 
-// ended judges a call that moved nothing: EAGAIN is an event without cause, an end before the clients' is a failure.
+// ended judges a call that moved nothing: EAGAIN is an event without cause; an end before the
+// clients' end is a failure.
 func (c *originConn) ended(what string, n int, err error) error {
 	if err == unix.EAGAIN {
 		return nil

@@ -20,14 +20,14 @@ import (
 	"keyhole/bench/internal/proc"
 )
 
-// The configurations, to be read beside the table: figures are worth what these are.
+// The proxies' configurations. Read them beside the table: they decide what its figures mean.
 //
 //go:embed configs/*.tmpl
 var configFiles embed.FS
 
 var configs = template.Must(template.ParseFS(configFiles, "configs/*.tmpl"))
 
-// settings are what the configurations are written from.
+// settings fill the templates of the configurations.
 type settings struct {
 	Dir, Listen, Origin, NginxModule string
 	Names                            []string
@@ -39,7 +39,8 @@ type settings struct {
 
 func (settings) BulkName() string { return bulkName }
 
-// origins are where the routes lead: those of serverNames to small, that of bulkName to bulk, if there is one.
+// origins are where the routes lead: those of serverNames to small, that of bulkName to bulk, if
+// there is one.
 type origins struct {
 	small unix.Sockaddr
 	bulk  netip.AddrPort
@@ -56,7 +57,7 @@ func address(sa unix.Sockaddr) (text string, isUnix bool) {
 	panic("an origin has another family")
 }
 
-// A proxy is a running one.
+// A proxy is a running process, or several, of a kind.
 type proxy struct {
 	tree   proc.Tree
 	addr   netip.AddrPort
@@ -66,8 +67,8 @@ type proxy struct {
 	exited chan struct{} // closed at its end
 }
 
-// start runs k on its core, in front of the origins, and returns when it listens. A proxy that does not is stopped again,
-// and the error holds what it wrote.
+// start runs k on its core, in front of the origins, and returns when it listens. A proxy that does
+// not is stopped again, and the error holds what it wrote.
 func (k kind) start(c cores, o origins, capacity int) (*proxy, error) {
 	dir, err := os.MkdirTemp("", "keyhole-bench-")
 	if err != nil {
@@ -96,8 +97,8 @@ func (k kind) start(c cores, o origins, capacity int) (*proxy, error) {
 	return p, nil
 }
 
-// configure writes the files and prepares the command. The proxy gets a process group, by which all of it can be
-// ended, and is told to end should this process be killed.
+// configure writes the files and prepares the command. The proxy gets a process group, so that stop
+// can end all of it, and a signal when this process dies.
 func (k kind) configure(p *proxy, o origins, capacity int) error {
 	// nginx's worker runs as another user, and looks into the folder.
 	if err := os.Chmod(p.dir, 0o755); err != nil {
@@ -131,8 +132,8 @@ func (k kind) configure(p *proxy, o origins, capacity int) error {
 	return nil
 }
 
-// awaitListen tries to connect for ten seconds. It sends nothing, so the proxy, which waits for a hello, has not
-// worked before the first measured connection.
+// awaitListen tries to connect for ten seconds. It sends nothing, so the proxy has seen no hello
+// before the first measured connection.
 func (p *proxy) awaitListen() error {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		c, err := net.Dial("tcp4", p.addr.String())
@@ -148,8 +149,8 @@ func (p *proxy) awaitListen() error {
 	return errors.New("does not listen after 10 s")
 }
 
-// stop asks the proxy to end, and ends its process group when three seconds have passed or its first process has
-// gone. It returns when none is left.
+// stop asks the proxy to end. It kills the process group when the first process has ended or three
+// seconds have passed, and returns when that process is gone.
 func (p *proxy) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -161,7 +162,7 @@ func (p *proxy) stop() {
 	os.RemoveAll(p.dir)
 }
 
-// explain adds to err that the proxy has ended, if it has, and what it said.
+// explain adds to err, if the proxy has ended, its status and what it wrote.
 func (p *proxy) explain(err error) error {
 	select {
 	case <-p.exited:

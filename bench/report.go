@@ -42,8 +42,8 @@ func (b *bench) document(args []string) string {
 	return text + "\n\n" + strings.Join(lines, "\n") + "\n\n" + b.results.table(metrics(b.plan), names)
 }
 
-// quietness says how long round trips take with no proxy between. A p99 of milliseconds there means that something
-// else had the cores, which the figures then show.
+// quietness says how long round trips take with no proxy between. A p99 of milliseconds there means
+// that something else had the cores, which the figures then show.
 func (b *bench) quietness() string {
 	if len(b.direct) == 0 {
 		return ""
@@ -68,8 +68,8 @@ func (b *bench) saturation() string {
 	return text
 }
 
-// table is the markdown table of the results: a row for each metric, with each proxy's median, the median of the
-// ratios to each other proxy, and how the goals were met.
+// table is the markdown table of the results: a row for each metric, with each proxy's median, the
+// median of the ratios to each other proxy, and how the goals were met.
 func (r results) table(ms []metric, proxies []string) string {
 	judged := slices.Contains(proxies, subjectName)
 	head, rule := append([]string{""}, proxies...), []string{"---"}
@@ -120,7 +120,7 @@ func (m metric) name() string {
 	return m.label + ", " + m.unit
 }
 
-// verdicts says of each goal whether it was met, and if not, by how much it was missed.
+// verdicts says of each goal whether it was met or, if not, by how much it was missed.
 func (r results) verdicts(m metric) string {
 	var said []string
 	for _, g := range m.goals {
@@ -146,8 +146,8 @@ func (g goal) text(unit string) string {
 
 const notMeasured = "not measured"
 
-// verdict judges the value before it is rounded for print. Every proxy that the goal names must have been measured,
-// else "the better" would be the only one.
+// verdict judges the value before it is rounded for print. Every proxy that the goal names must
+// have been measured, or "the better" would be the only one.
 func (g goal) verdict(series map[string][]float64) string {
 	value := stats.Median(series[subjectName])
 	if math.IsNaN(value) {
@@ -172,8 +172,8 @@ func (g goal) verdict(series map[string][]float64) string {
 	return fmt.Sprintf("missed by %.3f", value-g.limit)
 }
 
-// ratios divides a by b round by round: two runs close in time share the machine's mood, which cancels out. A round in
-// which one is unknown, or b is not above zero, is NaN.
+// ratios divides a by b round by round: two runs close in time share the machine's mood, which
+// cancels out. A round in which one is unknown, or b is not above zero, is NaN.
 func ratios(a, b []float64) []float64 {
 	rs := make([]float64, min(len(a), len(b)))
 	for i := range rs {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// short is a session that reads the answer, waits for the end of the connection, and opens the next.
+// short is a session that reads the answer, waits for the end of the connection, and opens the
+// next.
 type short struct{}
 
 func (short) answered(*client) error { return nil }
@@ -20,7 +21,7 @@ func (s short) ready(c *client) error {
 	return c.load.dial(s)
 }
 
-// ended reports whether the connection has come to its end, and closes it if so.
+// ended reads the end of the connection and closes it, or returns false when there is none yet.
 func ended(c *client) (bool, error) {
 	n, err := unix.Read(c.fd, c.load.buffer)
 	if err == unix.EAGAIN {
@@ -33,7 +34,8 @@ func ended(c *client) (bool, error) {
 	return true, nil
 }
 
-// runShort measures connections that carry a hello and an answer and are then closed, by the origin first.
+// runShort measures connections that carry a hello and an answer and are then closed, by the origin
+// first.
 func runShort(t trial) (values, error) {
 	w, err := t.short()
 	if err != nil {
@@ -42,7 +44,7 @@ func runShort(t trial) (values, error) {
 	return values{"short.cpu": micros(w.cpuPer(1)), "short.rate": w.rate()}, nil
 }
 
-// runUnix is runShort with another name for the same figure.
+// runUnix is runShort under another key: only the origin differs.
 func runUnix(t trial) (values, error) {
 	w, err := t.short()
 	if err != nil {
@@ -150,7 +152,7 @@ func (p *pingpong) ready(c *client) error {
 	return sendMessage(c)
 }
 
-// received reads, and reports whether the message is back whole.
+// received reads, and reports whether the whole message is back.
 func (p *pingpong) received(c *client) (bool, error) {
 	n, err := unix.Read(c.fd, c.load.buffer[:rttSize-p.got])
 	if err == unix.EAGAIN {
@@ -196,14 +198,14 @@ func (idle) ready(c *client) error {
 	return c.failed("stay idle", n, err)
 }
 
-// footprint is what a proxy holds.
+// A footprint is a proxy's memory and descriptors.
 type footprint struct {
 	pss         int64 // bytes
 	descriptors int
 }
 
-// runIdle measures what open connections hold on which nothing is sent after the answer. What the proxy held before
-// the first of them is taken off.
+// runIdle measures a proxy's memory and descriptors for each open connection on which nothing is
+// sent after the answer. It subtracts what the proxy held before the first.
 func runIdle(t trial) (values, error) {
 	t.load.origin.behaviour = echoing
 	before, err := t.settled()
@@ -220,7 +222,7 @@ func runIdle(t trial) (values, error) {
 			return nil, err
 		}
 		vs[fmt.Sprintf("idle%d.memory", n)] = float64(now.pss-before.pss) / 1024 / float64(n)
-		// To two decimals, since a pipe that stays in a pool is no third descriptor for each.
+		// Two decimals: a pipe that stays in a pool is not a third descriptor of every connection.
 		each := float64(now.descriptors-before.descriptors) / float64(n)
 		vs[fmt.Sprintf("idle%d.descriptors", n)] = math.Round(each*100) / 100
 	}

@@ -7,15 +7,15 @@ import (
 	"keyhole/bench/internal/proc"
 )
 
-// A workload measures one thing, or a few, of the subject of a trial. It returns values by metric key.
+// A workload measures the subject of a trial and returns values by metric key.
 type workload struct {
 	name string
 	run  func(trial) (values, error)
 	unix bool // the origin listens on a unix socket
-	bulk bool // there is a bulk load beside
+	bulk bool // a bulk load runs beside it
 }
 
-// values are measured ones by metric key.
+// values are measurements by metric key.
 type values map[string]float64
 
 // A trial is one workload on one subject in one round.
@@ -26,7 +26,7 @@ type trial struct {
 	// For fair.
 	bulkLoad *bulkLoad
 	cores    cores
-	// For latency: what is offered, in round trips per second, and what they take without a proxy.
+	// For latency: the round trips offered per second, and their latencies without a proxy.
 	rate   float64
 	direct latencies
 }
@@ -74,7 +74,7 @@ func quickPlan() plan {
 // capacity is the number of connections that a proxy is configured for.
 func (p plan) capacity() int { return max(p.idle[len(p.idle)-1], p.clients) + 300 }
 
-// A window is what was seen in a stretch of load.
+// A window is a stretch of load, measured.
 type window struct {
 	cpu   time.Duration // of the proxy
 	wall  time.Duration
@@ -91,7 +91,7 @@ func (t trial) measure() (window, error) {
 		func() (int64, error) { return t.load.count, nil })
 }
 
-// observe sees what run does. On a busy machine nothing may be counted in one run, so there may be more.
+// observe measures run. On a busy machine nothing may come through in a run, so it tries up to ten.
 func (t trial) observe(run func() error, count func() (int64, error)) (window, error) {
 	first, err := count()
 	if err != nil {
@@ -124,12 +124,12 @@ func (t trial) observe(run func() error, count func() (int64, error)) (window, e
 	return w, nil
 }
 
-// cpuPer is the proxy's time for n of what was counted.
+// cpuPer is the proxy's CPU time for n counted items.
 func (w window) cpuPer(n float64) time.Duration {
 	return time.Duration(float64(w.cpu) / float64(w.count) * n)
 }
 
-// rate is what was counted per second.
+// rate is the count per second.
 func (w window) rate() float64 { return float64(w.count) / w.wall.Seconds() }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -28,8 +28,8 @@ func Machine() string {
 	return fmt.Sprintf("%s, Linux %s", cpu, unix.ByteSliceToString(uts.Release[:]))
 }
 
-// RaiseDescriptors raises the limit of this process, and of those it starts,
-// to the highest there is; it is an error when that is less than need.
+// RaiseDescriptors raises the limit of this process, and of those it starts, to the highest there
+// is; it is an error when that is less than need.
 func RaiseDescriptors(need int) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -38,7 +38,8 @@ func RaiseDescriptors(need int) error {
 	if limit.Max < uint64(need) {
 		return fmt.Errorf("descriptor limit is %d, want %d: raise it with ulimit -Hn", limit.Max, need)
 	}
-	// Not unix.Setrlimit: this one also keeps the runtime from giving children the limit it found at its start.
+	// Not unix.Setrlimit: this one also keeps the runtime from giving children the limit it found
+	// at its start.
 	limit.Cur = limit.Max
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("setrlimit: %w", err)
@@ -46,7 +47,7 @@ func RaiseDescriptors(need int) error {
 	return nil
 }
 
-// FreeAddr is an address of 127.0.0.1 that nobody listens on.
+// FreeAddr is an address of 127.0.0.1 without a listener.
 func FreeAddr() (netip.AddrPort, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

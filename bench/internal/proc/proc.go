@@ -1,5 +1,5 @@
-// Package proc looks at the processes of a benchmark, and at the machine that
-// they run on, as /proc shows them.
+// Package proc looks at the processes of a benchmark, and at the machine that they run on, as /proc
+// shows them.
 //
 //	before, err := proc.Tree(cmd.Process.Pid).PSS()
 //	...
@@ -24,16 +24,17 @@ import (
 // tick is the unit of times in /proc/PID/stat; USER_HZ is 100 on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// A Tree is a process and all that descend from it, by the root's number: nginx works in a child of the process that
-// was started.
+// A Tree is a process and its descendants, by the root's number: nginx works in a child of the
+// process that was started.
 type Tree int
 
 // CPU is the processor time that the tree has used since its start, user and system.
 //
-// It is read from each process's CPU-time clock (clock_getcpuclockid(3)): exact to the nanosecond, with every thread
-// in it, those that have ended too. The ticks in /proc/PID/stat are 10 ms; /proc/PID/schedstat counts one thread, and
-// a thread that ends takes its count along; a control group needs a hierarchy that a user may write to. Children that
-// have ended are added from their parent's stat, in ticks, since no clock is left of them.
+// It is read from each process's CPU-time clock (clock_getcpuclockid(3)): exact to the nanosecond,
+// with every thread in it, those that have ended too. The ticks in /proc/PID/stat are 10 ms;
+// /proc/PID/schedstat counts one thread, and a thread that ends takes its count along; a control
+// group needs a hierarchy that a user may write to. Children that have ended are added from their
+// parent's stat, in ticks, since their clocks are gone.
 func (t Tree) CPU() (time.Duration, error) {
 	var sum time.Duration
 	err := t.each(func(pid int, s stat) error {
@@ -48,10 +49,12 @@ func (t Tree) CPU() (time.Duration, error) {
 	return sum, err
 }
 
-// PSS is the tree's proportional set size in bytes: a page that n processes share counts one n-th in each.
+// PSS is the tree's proportional set size in bytes: a page that n processes share counts one n-th
+// in each.
 func (t Tree) PSS() (int64, error) { return t.rollup("Pss") }
 
-// RSS is the tree's resident set size in bytes, as an operator sees it: shared pages count whole in each process.
+// RSS is the tree's resident set size in bytes, as an operator sees it: shared pages count whole in
+// each process.
 func (t Tree) RSS() (int64, error) { return t.rollup("Rss") }
 
 // rollup sums one figure of every process's smaps_rollup, proc_pid_smaps(5).
@@ -100,7 +103,7 @@ func (t Tree) each(f func(pid int, s stat) error) error {
 	return nil
 }
 
-// descends says whether pid is root or below it.
+// descends reports whether pid is root or a descendant of it.
 func descends(stats map[int]stat, pid, root int) bool {
 	for pid != root {
 		s, ok := stats[pid]
@@ -112,7 +115,7 @@ func descends(stats map[int]stat, pid, root int) bool {
 	return true
 }
 
-// A stat is what is used of /proc/PID/stat.
+// A stat holds the fields of /proc/PID/stat that are used.
 type stat struct {
 	parent int
 	reaped time.Duration // processor time of children that have ended and been waited for
@@ -144,8 +147,8 @@ func readStats() (map[int]stat, error) {
 	return stats, nil
 }
 
-// parseStat reads a line as in proc_pid_stat(5). The command, second, may hold spaces and brackets, so fields are
-// counted from the last closing one.
+// parseStat reads a line as in proc_pid_stat(5). The command, second, may hold spaces and brackets,
+// so fields are counted from the last closing one.
 func parseStat(b []byte) (stat, error) {
 	end := bytes.LastIndexByte(b, ')')
 	if end < 0 {
@@ -170,7 +173,8 @@ func parseStat(b []byte) (stat, error) {
 	return stat{parent: parent, reaped: time.Duration(user+system) * tick}, nil
 }
 
-// parseRollup finds the line "Pss: N kB" in a smaps_rollup, or that of another name, and returns it in bytes.
+// parseRollup finds the line "Pss: N kB" in a smaps_rollup, or that of another name, and returns it
+// in bytes.
 func parseRollup(b []byte, name string) (int64, error) {
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)

@@ -1,4 +1,4 @@
-// Package stats makes the figures of a benchmark out of its samples.
+// Package stats computes the figures of a benchmark from its samples.
 //
 //	stats.Number(stats.Median([]float64{3, 1, math.NaN()})) // "2.00"
 //
@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// Median is the middle of what is known of vs (not NaN), the mean of the two middles when they are even in Number, and
-// NaN when nothing is known.
+// Median is the middle of the known values (not NaN), the mean of the middle two when their number
+// is even, and NaN when none is known.
 func Median(vs []float64) float64 {
 	known := slices.DeleteFunc(slices.Clone(vs), math.IsNaN)
 	if len(known) == 0 {
@@ -27,7 +27,8 @@ func Median(vs []float64) float64 {
 	return (known[m-1] + known[m]) / 2
 }
 
-// Quantile is the smallest element that a share of q is not above. The zero value if there is none.
+// Quantile is the smallest element that a share q of all does not exceed, and the zero value of no
+// elements.
 func Quantile[T cmp.Ordered](sorted []T, q float64) T {
 	if len(sorted) == 0 {
 		var zero T
@@ -37,7 +38,7 @@ func Quantile[T cmp.Ordered](sorted []T, q float64) T {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// Number prints three digits or more, and a dash for what is not known.
+// Number prints three digits or more, and a dash for NaN.
 func Number(v float64) string {
 	size := math.Abs(v)
 	switch {
