@@ -100,8 +100,11 @@ func install(ctx context.Context, chosen []kind, binaries map[string]string, dir
 func (k *kind) examine() error {
 	out, err := exec.Command(k.binary, k.version...).CombinedOutput()
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if err != nil && line != "" {
+		err = fmt.Errorf("%w: %s", err, line)
+	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w %s", k.binary, strings.Join(k.version, " "), err, line)
+		return fmt.Errorf("%s %s: %w", k.binary, strings.Join(k.version, " "), err)
 	}
 	if k.printed = line; line == "" {
 		return fmt.Errorf("%s %s prints no version", k.binary, strings.Join(k.version, " "))

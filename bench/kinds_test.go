@@ -107,7 +107,7 @@ func TestNamedBinaryIsMeasured(t *testing.T) {
 func TestBinaryThatDoesNotRunIsAnError(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                 "prints no version",
-		"echo cannot load library\nexit 3": "-v: exit status 3 cannot load library",
+		"echo cannot load library\nexit 3": "-v: exit status 3: cannot load library",
 		"echo nginx/9":                     "is built without --with-stream_ssl_preread_module",
 		"echo nginx/9 --prefix=/nowhere --with-stream=dynamic --with-stream_ssl_preread_module": "/nowhere/modules/ngx_stream_module.so",
 	} {
