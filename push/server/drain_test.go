@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,6 +140,88 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	stranger.wantEnd()
 	if n := len(s.live.list()); n != 0 {
 		t.Errorf("%d terminals are served after Serve has returned, want 0", n)
+	}
+}
+
+// A client has the answer to its upgrade a moment before the server has made a
+// terminal of the connection. Serve waits for that one too.
+func TestServeWaitsForTerminalsThatArrive(t *testing.T) {
+	s := newSite(t)
+	other, err := New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered, goOn := make(chan struct{}), make(chan struct{})
+	handler := other.http.Handler
+	other.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(hijacked{w, func() { close(answered); <-goOn }}, r)
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- other.Serve(ctx, l) }()
+	p := s.newPhone("phone")
+	p.address = l.Addr().String()
+	p.dial()
+	<-answered
+	cancel()
+	<-other.live.ctx.Done()
+	select {
+	case <-other.live.close():
+		t.Error("nobody is waited for while a terminal arrives")
+	default:
+	}
+	close(goOn)
+	if err := <-served; !errors.Is(err, context.Canceled) {
+		t.Errorf("Serve: %v, want %v", err, context.Canceled)
+	}
+	p.wantEnd()
+	if n := len(other.live.list()); n != 0 {
+		t.Errorf("%d terminals are served after Serve has returned, want 0", n)
+	}
+}
+
+// A hijacked response calls then, once it is.
+type hijacked struct {
+	http.ResponseWriter
+	then func()
+}
+
+func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.then()
+	return conn, buffered, err
+}
+
+// An upgrade that comes to nothing is not waited for.
+func TestServeEndsAfterAnUpgradeThatFails(t *testing.T) {
+	s := newSite(t)
+	p := s.newPhone("phone")
+	for _, version := range []string{"8", ""} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+siteName+"/v1/terminal", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {version}}
+		transport := &http.Transport{DialTLSContext: p.dialTLS}
+		resp, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		transport.CloseIdleConnections()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("upgrade with version %q = %d, want %d", version, resp.StatusCode, http.StatusBadRequest)
+		}
+	}
+	s.cancel()
+	<-s.served
+	s.served <- nil
+	if s.live.arriving != 0 {
+		t.Errorf("%d terminals are arriving after Serve has returned, want 0", s.live.arriving)
 	}
 }
 

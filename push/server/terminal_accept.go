@@ -27,8 +27,10 @@ func (s *Server) acceptTerminal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	taker := &taker{ResponseWriter: w, server: s}
+	s.live.arrive() // Accept takes the connection from net/http, which waits for it no more
 	conn, err := websocket.Accept(taker, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
 	if err != nil { // answered by Accept
+		s.live.fail()
 		s.log.Debug("terminal not upgraded", "remote", r.RemoteAddr, "err", err)
 		return
 	}

@@ -4,22 +4,25 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 
 	"keyhole/push/wire"
 )
 
-// A terminalSet is every terminal's connection from its upgrade to its end.
+// A terminalSet is every terminal's connection from its upgrade to its end, and
+// the number of upgrades under way.
 type terminalSet struct {
 	ctx    context.Context // ends with the connections, and what they wait for
 	cancel context.CancelFunc
 	max    int // 0: no limit
 
-	mu     sync.Mutex
-	all    map[*terminal]struct{}
-	closed bool
-	empty  chan struct{} // closed when closed is set and nobody is left
+	mu       sync.Mutex
+	arriving int // upgrades: the client may have its answer, and the terminal is not in all yet
+	all      map[*terminal]struct{}
+	closed   bool
+	empty    chan struct{} // closed when closed is set and nobody is left or arriving
 }
 
 func newTerminalSet(most int) *terminalSet {
@@ -27,14 +30,33 @@ func newTerminalSet(most int) *terminalSet {
 	return &terminalSet{ctx: ctx, cancel: cancel, max: most, all: map[*terminal]struct{}{}, empty: make(chan struct{})}
 }
 
-// add takes t in. An error says that it must go again: it wraps wire.Draining,
+// arrive announces an upgrade, which ends with add or fail.
+func (s *terminalSet) arrive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arriving++
+}
+
+// fail ends an upgrade that made no terminal.
+func (s *terminalSet) fail() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arriving--
+	s.emptyLocked()
+}
+
+// add ends an upgrade, and takes its terminal in. An error says that it must go
+// again: it wraps wire.Draining, net.ErrClosed when the connections were ended,
 // or wire.TooManyConnections past the limit. It is in the set all the same,
 // until it has gone.
 func (s *terminalSet) add(t *terminal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.arriving--
 	s.all[t] = struct{}{}
 	switch {
+	case s.ctx.Err() != nil: // it missed being cut
+		return net.ErrClosed
 	case s.closed:
 		return fmt.Errorf("%w: this server is stopping; connect again", wire.Draining)
 	case s.max > 0 && len(s.all) > s.max:
@@ -51,7 +73,7 @@ func (s *terminalSet) remove(t *terminal) {
 }
 
 // close lets nobody else in. The channel that it returns is closed when nobody
-// is left.
+// is left, nor arriving.
 func (s *terminalSet) close() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +85,7 @@ func (s *terminalSet) close() <-chan struct{} {
 }
 
 func (s *terminalSet) emptyLocked() {
-	if !s.closed || len(s.all) > 0 {
+	if !s.closed || s.arriving > 0 || len(s.all) > 0 {
 		return
 	}
 	select {
