@@ -63,8 +63,9 @@ func (s *acks) ack(w http.ResponseWriter, r *http.Request) error {
 	if err := s.moveCursors(r.Context(), token.Hash, app); err != nil {
 		return err
 	}
-	if len(own) > 0 {
-		s.config.Store.Delete(own...)
+	// Not in the background: a pull after the answer would return them again.
+	if err := s.config.Store.DeleteNow(r.Context(), own...); err != nil {
+		return fmt.Errorf("delete: %w", err)
 	}
 	s.metrics.Acknowledged(len(own) + len(app))
 	w.WriteHeader(http.StatusNoContent)

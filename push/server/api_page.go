@@ -34,7 +34,8 @@ type source struct {
 	cursor      store.Cursor
 }
 
-func (s *Server) newPage(token store.Token, terminal store.Terminal, q pullQuery) *page {
+// newPage has nothing yet of what is stored up to upTo.
+func (s *Server) newPage(token store.Token, terminal store.Terminal, q pullQuery, upTo uint64) *page {
 	version := q.version
 	if version == "" {
 		version = terminal.AppVersion
@@ -43,13 +44,14 @@ func (s *Server) newPage(token store.Token, terminal store.Terminal, q pullQuery
 		reply: pullReply{Messages: []wire.Message{}},
 		state: withVersion(terminal.State, version), now: s.now(), limit: q.limit,
 	}
-	upTo := s.channels.Last()
+	// AppLast knows of what this node was handed, which lags behind the store.
+	known := s.channels.Last() >= upTo
 	p.sources = append(p.sources, source{subject: store.TokenFilter(token.Hash), after: q.after, upTo: upTo})
 	for _, subject := range appSubjects(token.App, version) {
 		c := terminal.Cursors[subject]
 		after := max(q.after, c.Floor)
 		p.sources = append(p.sources, source{
-			subject: subject, after: after, upTo: upTo, cursor: c, done: s.config.Store.AppLast(subject) <= after,
+			subject: subject, after: after, upTo: upTo, cursor: c, done: known && s.config.Store.AppLast(subject) <= after,
 		})
 	}
 	return p

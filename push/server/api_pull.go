@@ -35,7 +35,8 @@ type pullQuery struct {
 }
 
 // pull (T4) returns what is stored for a terminal and due by its last state:
-// under its token, and for its app and version. It deletes nothing.
+// under its token, and for its app and version. It deletes nothing. What was
+// published before, through any node, is among it.
 func (s *Server) pull(w http.ResponseWriter, r *http.Request) error {
 	session, err := s.session(r)
 	if err != nil {
@@ -53,7 +54,11 @@ func (s *Server) pull(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p := s.newPage(token, terminal, q)
+	upTo, err := s.config.Store.Last(r.Context())
+	if err != nil {
+		return fmt.Errorf("last message: %w", err)
+	}
+	p := s.newPage(token, terminal, q, upTo)
 	if err := p.fill(r.Context(), s.config.Store); err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +33,51 @@ func TestT4PullReturnsWhatIsStoredInOrder(t *testing.T) {
 	}
 	if got := strings.Join(ann.pull("&version=2").texts(), ", "); got != "1 ann, 2 all, 4 v2, 5 ann" {
 		t.Errorf("pull again = %q, want the same: nothing was acknowledged", got)
+	}
+}
+
+// A pull sees what was published before it, through any node, however far its
+// own node's consumer has come: here, nowhere.
+func TestT4PullSeesEveryAnsweredPublish(t *testing.T) {
+	a := startAPI(t)
+	ann := a.newTerminalOf("ann", "phone", "mail")
+	lagging, err := New(a.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []publishRequest{
+		{Token: ann.token, Text: ptr("ann")}, {App: "mail", Version: "*", Text: ptr("all")}, {App: "mail", Version: "2", Text: ptr("v2")},
+	} {
+		a.published(q)
+	}
+	path := "/v1/messages?version=2&token=" + ann.token
+	r := httptest.NewRequestWithContext(t.Context(), "GET", apiOrigin+path, nil)
+	ann.proven("GET", path)(r)
+	w := httptest.NewRecorder()
+	lagging.Handler().ServeHTTP(w, r)
+	var page pullReply
+	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil {
+		t.Fatalf("pull = %d %s: %v", w.Code, w.Body, err)
+	}
+	if got := strings.Join(page.texts(), " "); got != "ann all v2" {
+		t.Errorf("pull = %q, want everything that was published", got)
+	}
+}
+
+// However many deletions wait, a pull after an answered acknowledgement does not
+// return the message again.
+func TestT4PullAfterAnAcknowledgement(t *testing.T) {
+	a := startAPI(t)
+	ann := a.newTerminalOf("ann", "phone", "mail")
+	seq := a.published(publishRequest{Token: ann.token, Text: ptr("ann")}).Seq
+	others := make([]uint64, 5000)
+	for i := range others {
+		others[i] = 1 << 40
+	}
+	a.store.Delete(others...)
+	ann.call("POST", "/v1/messages/ack", ackRequest{ann.token, []uint64{seq}}).ok(t, 204, nil)
+	if got := strings.Join(ann.pull("").texts(), " "); got != "" {
+		t.Errorf("pull = %q, want nothing", got)
 	}
 }
 
@@ -150,10 +197,9 @@ func TestAckDeletesWhatIsTheTokens(t *testing.T) {
 	if r := ack(seqs[0], seqs[2], seqs[2]); r.status != 204 || r.body != "" {
 		t.Fatalf("ack = %d %s, want 204", r.status, r.body)
 	}
-	a.until("two messages are deleted", func() bool {
-		n, _, err := a.store.Size(t.Context())
-		return err == nil && n == 1
-	})
+	if n, _, err := a.store.Size(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d messages are stored, %v, want 1", n, err)
+	}
 	if got := strings.Join(ann.pull("").texts(), " "); got != "2" {
 		t.Errorf("pull = %q, want 2", got)
 	}

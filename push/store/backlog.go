@@ -36,6 +36,29 @@ func (s *Store) Backlog(ctx context.Context, filter string, after, upTo uint64, 
 	return messages, nil
 }
 
+// Last returns the sequence of the last message or event that was stored, by any
+// node: every publish that was answered before has one at or below it. It asks
+// the leader.
+func (s *Store) Last(ctx context.Context) (uint64, error) {
+	var info struct { // a part of what streamInfo reads, in half the time
+		State struct {
+			Last uint64 `json:"last_seq"`
+		} `json:"state"`
+		Cluster *struct { // nil: a server alone
+			Leader string `json:"leader"`
+		} `json:"cluster"`
+	}
+	err := s.retry(ctx, func(ctx context.Context) error {
+		err := s.call(ctx, "STREAM.INFO."+messageStream, struct{}{}, &info)
+		if err == nil && info.Cluster != nil && info.Cluster.Leader == "" {
+			// While there is no leader any server answers, and it may lag.
+			err = fmt.Errorf("%w: the stream has no leader", errAgain)
+		}
+		return err
+	})
+	return info.State.Last, err
+}
+
 // newest returns the first max messages of subjects that filters match, from
 // one sequence to another. It fails with errTooMany where they match more than
 // maxLast subjects.

@@ -88,6 +88,10 @@ func TestP6NothingIsLostWhenAServerOfTheClusterIsKilled(t *testing.T) {
 		i := c.index(victim.name())
 		began := time.Now()
 		c.kill(i)
+		acked := tr.last()
+		if got, err := b.Last(within(t, time.Minute)); err != nil || got < acked {
+			t.Errorf("%s killed: Last = %d, %v, want %d or more, which was acknowledged", victim.role, got, err, acked)
+		}
 		tr.more(t, 20)
 		published := time.Since(began)
 		goal := tr.last()
@@ -184,6 +188,9 @@ func TestP6ABacklogIsReadFromAServerThatHasAllOfIt(t *testing.T) {
 	for i := range 50 {
 		m := Message{ID: fmt.Sprint("message ", i), Token: hash(3)}
 		m.Seq = publish(t, a, m)
+		if got, err := b.Last(ctx); err != nil || got < m.Seq {
+			t.Fatalf("Last at another node = %d, %v after message %d was stored", got, err, m.Seq)
+		}
 		found, err := b.Backlog(ctx, TokenFilter(hash(3)), m.Seq-1, m.Seq, 10)
 		if err != nil || !slices.Equal(seqs(found), []uint64{m.Seq}) {
 			t.Fatalf("Backlog of message %d = %v, %v", m.Seq, seqs(found), err)

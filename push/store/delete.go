@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -73,6 +74,22 @@ func (s *Store) Delete(seqs ...uint64) {
 			}
 		}
 	}
+}
+
+// DeleteNow is Delete for who waits: the messages are gone when it returns nil.
+func (s *Store) DeleteNow(ctx context.Context, seqs ...uint64) error {
+	turns := make(chan struct{}, deleteWorkers)
+	errs := make([]error, len(seqs))
+	var all sync.WaitGroup
+	for i, seq := range seqs {
+		turns <- struct{}{}
+		all.Go(func() {
+			errs[i] = s.erase(ctx, messageStream, seq)
+			<-turns
+		})
+	}
+	all.Wait()
+	return cmp.Or(errs...)
 }
 
 // erase deletes one message of a stream. It is no error when it is gone.
