@@ -70,7 +70,7 @@ func TestT4PullAfterAnAcknowledgement(t *testing.T) {
 	a := startAPI(t)
 	ann := a.newTerminalOf("ann", "phone", "mail")
 	seq := a.published(publishRequest{Token: ann.token, Text: ptr("ann")}).Seq
-	others := make([]uint64, 5000)
+	others := make([]uint64, 1000)
 	for i := range others {
 		others[i] = 1 << 40
 	}
