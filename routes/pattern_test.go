@@ -65,10 +65,15 @@ func TestParsePatternErrors(t *testing.T) {
 }
 
 func TestReject(t *testing.T) {
-	for r := RejectAlert; r <= RejectSilence; r++ {
-		if got, err := ParseReject(r.String()); err != nil || got != r {
-			t.Errorf("ParseReject(%q) = %v, %v, want %v", r.String(), got, err, r)
+	want := RejectAlert
+	for _, word := range RejectWords() {
+		if got, err := ParseReject(word); err != nil || got != want || got.String() != word {
+			t.Errorf("ParseReject(%q) = %v, %v, want %v", word, got, err, want)
 		}
+		want++
+	}
+	if want != RejectSilence+1 {
+		t.Errorf("RejectWords() = %q, want a word up to %v", RejectWords(), RejectSilence)
 	}
 	for _, s := range []string{"", "inherit", "Alert", "drop"} {
 		if got, err := ParseReject(s); err == nil || !strings.Contains(err.Error(), "alert, close, reset or silence") {

@@ -3,6 +3,8 @@ package routes
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,6 +40,10 @@ const (
 
 var rejectNames = [...]string{"inherit", "alert", "close", "reset", "silence"}
 
+// RejectWords returns the words that ParseReject takes. RejectInherit has none: the configuration says it by leaving
+// reject out.
+func RejectWords() []string { return slices.Clone(rejectNames[RejectAlert:]) }
+
 // String is the word that the configuration uses; "inherit" when the route has none of its own.
 func (r Reject) String() string {
 	if int(r) < len(rejectNames) {
@@ -46,13 +52,12 @@ func (r Reject) String() string {
 	return fmt.Sprintf("Reject(%d)", uint8(r))
 }
 
-// ParseReject reads "alert", "close", "reset" or "silence". RejectInherit has no word: it is what the configuration
-// leaves out.
+// ParseReject reads one of RejectWords.
 func ParseReject(s string) (Reject, error) {
-	for r := RejectAlert; r <= RejectSilence; r++ {
-		if s == r.String() {
-			return r, nil
-		}
+	words := rejectNames[RejectAlert:]
+	if i := slices.Index(words, s); i >= 0 {
+		return RejectAlert + Reject(i), nil
 	}
-	return RejectInherit, fmt.Errorf("unknown reject %q, write alert, close, reset or silence", s)
+	last := len(words) - 1
+	return RejectInherit, fmt.Errorf("unknown reject %q, write %s or %s", s, strings.Join(words[:last], ", "), words[last])
 }
