@@ -73,7 +73,7 @@ func upTo(legacy uint16) []uint16 {
 var stricter = map[error]string{
 	ErrNotTLS:        "a record major version other than 3 has never been TLS; crypto/tls takes any below 16",
 	badFirstRecord:   "crypto/tls passes over a warning alert in front of the hello; no client sends one",
-	badRecordVersion: "crypto/tls takes any minor version",
+	badRecordVersion: "the same in a later record",
 	badSessionID:     "opaque legacy_session_id<0..32>; crypto/tls takes up to 255 bytes",
 	badSuites:        "cipher_suites<2..2^16-2>; crypto/tls reads an empty list, and fails later",
 	badCompression:   "legacy_compression_methods<1..2^8-1>; crypto/tls reads an empty list, and fails later",
@@ -197,7 +197,7 @@ func TestListedDifferences(t *testing.T) {
 	for want, b := range map[error][]byte{
 		ErrNotTLS:        version(2, 0),
 		badFirstRecord:   append([]byte{21, 3, 1, 0, 2, 1, 90}, record(message)...),
-		badRecordVersion: version(3, 5),
+		badRecordVersion: append(record(message[:9]), append([]byte{22, 2, 0}, prefixed(2, message[9:])...)...),
 		badSessionID:     draft{session: make([]byte, 33)}.bytes(),
 		badSuites:        draft{suites: []byte{}}.bytes(),
 		badCompression:   draft{compression: []byte{}}.bytes(),

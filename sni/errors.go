@@ -1,12 +1,13 @@
 package sni
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
 
-// What Parse returns when it has no Hello to give. Each is a value of its own, since each has its own counter and its
-// own answer to the client. A malformed hello is a Malformed.
+// The errors of Parse and of Second.Read. Each is a value of its own, since each has its own counter and its own answer
+// to the client. A malformed hello is a Malformed.
 var (
 	// ErrNeedMore says that every byte so far is right and the hello is not complete.
 	ErrNeedMore = errors.New("ClientHello is not complete")
@@ -14,16 +15,69 @@ var (
 	// ErrTooLarge says that the hello, with its record headers, will not fit Parser.Limit.
 	ErrTooLarge = errors.New("ClientHello is larger than the limit")
 
-	// ErrNotTLS says that the first five bytes cannot begin a TLS connection.
+	// ErrNotTLS says that the first bytes cannot begin a TLS connection.
 	ErrNotTLS = errors.New("not TLS")
 
 	// ErrHTTP is an ErrNotTLS: the client sent a plain HTTP request, often to the wrong port.
 	ErrHTTP = fmt.Errorf("%w: plain HTTP request", ErrNotTLS)
 
+	// ErrProxyHeader is an ErrNotTLS: the client, most likely a load balancer, sent a PROXY protocol header.
+	ErrProxyHeader = fmt.Errorf("%w: PROXY protocol header, none is expected here", ErrNotTLS)
+
+	// ErrSSH is an ErrNotTLS: the client sent the version line of SSH.
+	ErrSSH = fmt.Errorf("%w: SSH", ErrNotTLS)
+
 	// ErrSSLv2 is an ErrNotTLS: the client sent an SSL 2.0 CLIENT-HELLO, which RFC 6176 forbids, also to offer a
 	// later version.
 	ErrSSLv2 = fmt.Errorf("%w: SSLv2 hello", ErrNotTLS)
+
+	// ErrNoSecond says that no second ClientHello can follow. Only Second.Read returns it.
+	ErrNoSecond = errors.New("no second ClientHello follows")
 )
+
+// foreign lists how other protocols begin: requests of HTTP/1 (RFC 9110 section 9, RFC 5789), the preface of HTTP/2 (RFC
+// 9113 section 3.4), SSH (RFC 4253 section 4.2), and the two PROXY headers.
+var foreign = []struct {
+	begins string
+	err    error
+}{
+	{"GET ", ErrHTTP},
+	{"HEAD ", ErrHTTP},
+	{"POST ", ErrHTTP},
+	{"PUT ", ErrHTTP},
+	{"DELETE ", ErrHTTP},
+	{"CONNECT ", ErrHTTP},
+	{"OPTIONS ", ErrHTTP},
+	{"TRACE ", ErrHTTP},
+	{"PATCH ", ErrHTTP},
+	{"PRI * HTTP/2", ErrHTTP},
+	{"PROXY ", ErrProxyHeader},
+	{"\r\n\r\n\x00\r\nQUIT\n", ErrProxyHeader},
+	{"SSH-", ErrSSH},
+}
+
+// checkGreeting returns nil when a connection that begins with b, which may be empty, can be TLS. Else it names the
+// protocol, if b is long enough to tell.
+func checkGreeting(b []byte) error {
+	if len(b) == 0 || isRecordType(b[0]) && (len(b) == 1 || b[1] == 3) {
+		return nil
+	}
+	for _, f := range foreign {
+		if bytes.HasPrefix(b, []byte(f.begins)) {
+			return f.err
+		}
+	}
+	if isSSLv2(b) {
+		return ErrSSLv2
+	}
+	return ErrNotTLS
+}
+
+// isSSLv2 reports whether b begins an SSL 2.0 CLIENT-HELLO (RFC 5246 appendix E.2): a two byte length with the high bit
+// set, message type 1, and the version asked for, which was SSL 2.0 or any later one.
+func isSSLv2(b []byte) bool {
+	return len(b) >= 5 && b[0]&0x80 != 0 && b[2] == 1 && (b[3] == 3 || b[3] == 0 && b[4] == 2)
+}
 
 // Malformed is the error for bytes that begin a TLS connection and break its rules. Its text is the rule; the values
 // are constants, so returning one costs no allocation.
@@ -38,7 +92,7 @@ func (m Malformed) Error() string { return "malformed ClientHello: " + string(m)
 const (
 	badFirstRecord   Malformed = "first record is not a handshake record"
 	badNextRecord    Malformed = "record of another type inside the hello"
-	badRecordVersion Malformed = "record version is not 3.0 to 3.4"
+	badRecordVersion Malformed = "record version is not 3.x"
 	emptyRecord      Malformed = "handshake record is empty"
 	longRecord       Malformed = "record is longer than 16384 bytes"
 	badMessageType   Malformed = "first handshake message is not a client_hello"
@@ -65,3 +119,33 @@ const (
 	emptyProtocol   Malformed = "ALPN protocol is empty"
 	badVersionsList Malformed = "supported_versions are cut short, empty, of odd length or followed by other bytes"
 )
+
+// The alerts of RFC 8446 section 6 that answer a hello.
+const (
+	alertUnexpectedMessage = 10
+	alertRecordOverflow    = 22
+	alertDecodeError       = 50
+)
+
+// Alert returns the TLS alert that answers a hello refused with err, as Parse returned it:
+//
+//   - unexpected_message (10) for a record or a message of another type than is due (RFC 8446 sections 5 and 6.2);
+//   - record_overflow (22) for a record that is too long (RFC 8446 section 5.1);
+//   - decode_error (50) for every other Malformed and for ErrTooLarge (RFC 8446 section 6.2).
+//
+// It is 0, which is no answer to anything (close_notify), for all other errors: a client that does not speak TLS cannot
+// read its alerts.
+func Alert(err error) uint8 {
+	switch err {
+	case badFirstRecord, badNextRecord, badMessageType:
+		return alertUnexpectedMessage
+	case longRecord:
+		return alertRecordOverflow
+	case ErrTooLarge:
+		return alertDecodeError
+	}
+	if _, ok := err.(Malformed); ok {
+		return alertDecodeError
+	}
+	return 0
+}

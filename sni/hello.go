@@ -24,19 +24,44 @@ type Hello struct {
 	// hello's legacy_version field, which is the highest that the client speaks.
 	Versions Versions
 
+	// Random is the client's random of 32 bytes (RFC 8446 section 4.1.2).
+	Random []byte
+
 	// ECH is set when encrypted_client_hello (RFC 9849) is offered, be it real or GREASE: only the holder of the key
 	// can tell. ServerName is then the public, outer name.
 	ECH bool
 }
 
+// ParseMessage reads a ClientHello that is not in TLS records, as in QUIC (RFC 9001 section 4): b begins with the
+// handshake message's type and length (RFC 8446 section 4). The errors are ErrNeedMore while b does not hold the whole
+// message, and a Malformed. Bytes behind the message are not judged. The caller bounds how much it collects.
+//
+// The fields of the Hello are parts of b.
+func ParseMessage(b []byte) (Hello, error) {
+	if len(b) > 0 && b[0] != typeClientHello {
+		return Hello{}, badMessageType
+	}
+	if len(b) < messageHeader {
+		return Hello{}, ErrNeedMore
+	}
+	body := b[messageHeader:]
+	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
+	if len(body) < n {
+		return Hello{}, ErrNeedMore
+	}
+	return parseHello(body[:n])
+}
+
 // parseHello reads the body of a ClientHello message (RFC 8446 section 4.1.2).
 func parseHello(body []byte) (Hello, error) {
 	s := cryptobyte.String(body)
-	var version []byte
+	var version, random []byte
 	var session, suites, compression, extensions cryptobyte.String
-	switch {
-	case !s.ReadBytes(&version, 2) || !s.Skip(32):
+	if !s.ReadBytes(&version, 2) || !s.ReadBytes(&random, 32) {
 		return Hello{}, shortHello
+	}
+	h := Hello{Versions: version[:2:2], Random: random[:32:32]}
+	switch {
 	case !s.ReadUint8LengthPrefixed(&session) || len(session) > 32:
 		return Hello{}, badSessionID
 	case !s.ReadUint16LengthPrefixed(&suites) || suites.Empty() || len(suites)%2 != 0:
@@ -45,11 +70,10 @@ func parseHello(body []byte) (Hello, error) {
 		return Hello{}, badCompression
 	case s.Empty():
 		// Before TLS 1.3 a hello may end without extensions (RFC 5246 section 7.4.1.2).
-		return Hello{Versions: version[:2:2]}, nil
+		return h, nil
 	case !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty():
 		return Hello{}, badExtensions
 	}
-	h := Hello{Versions: version[:2:2]}
 	if err := h.readExtensions(extensions); err != nil {
 		return Hello{}, err
 	}
@@ -168,4 +192,57 @@ func (h *Hello) readVersions(data cryptobyte.String) error {
 	}
 	h.Versions = Versions(list[:len(list):len(list)])
 	return nil
+}
+
+// typeSet holds the extension types of one hello, to refuse a duplicate (RFC 8446 section 4.2). Types below 64 are bits,
+// which covers nearly all that clients send; the few others (GREASE, ECH, renegotiation_info) go to a short list. A
+// hello of 64 KiB can carry 16,000 types, and walking a list of those for each would be quadratic, so past the list's
+// end overflow is set and uniqueTypes has to decide.
+type typeSet struct {
+	low      uint64
+	high     [16]uint16
+	n        int
+	overflow bool
+}
+
+// add puts typ into the set. It returns false when it is certain that typ was there before.
+func (t *typeSet) add(typ uint16) bool {
+	if typ < 64 {
+		bit := uint64(1) << typ
+		fresh := t.low&bit == 0
+		t.low |= bit
+		return fresh
+	}
+	if t.n == len(t.high) {
+		t.overflow = true
+		return true
+	}
+	for _, h := range t.high[:t.n] {
+		if h == typ {
+			return false
+		}
+	}
+	t.high[t.n] = typ
+	t.n++
+	return true
+}
+
+// uniqueTypes reports whether no type appears twice in a well-formed list of extensions. It is a function of its own,
+// and not inlined, because its bitmap takes 8 KiB of stack, which an ordinary hello does not pay for.
+//
+//go:noinline
+func uniqueTypes(extensions []byte) bool {
+	var seen [1 << 16 / 64]uint64
+	for rest := extensions; len(rest) > 0; {
+		typ, _, next, ok := cutExtension(rest)
+		if !ok {
+			return false
+		}
+		rest = next
+		if seen[typ/64]&(1<<(typ%64)) != 0 {
+			return false
+		}
+		seen[typ/64] |= 1 << (typ % 64)
+	}
+	return true
 }

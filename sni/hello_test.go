@@ -26,7 +26,6 @@ func TestMalformed(t *testing.T) {
 		{"application data first", []byte{23, 3, 3, 0, 9}, badFirstRecord},
 		{"alert inside", append(record(hello[:9]), 21, 3, 1, 0, 2), badNextRecord},
 		{"garbage inside", append(record(hello[:9]), "GET /"...), badNextRecord},
-		{"record version 3.5", []byte{22, 3, 5, 0, 9}, badRecordVersion},
 		{"second record of version 2.0", append(record(hello[:9]), 22, 2, 0, 0, 9), badRecordVersion},
 		{"empty record", record(nil), emptyRecord},
 		{"empty second record", append(record(hello[:9]), record(nil)...), emptyRecord},
@@ -145,6 +144,35 @@ func TestECH(t *testing.T) {
 		h, err := parse(draft{extensions: extension(extEncryptedClientHello, data)}.bytes())
 		if err != nil || !h.ECH {
 			t.Errorf("%s: ECH = %t, %v, want true", name, h.ECH, err)
+		}
+	}
+}
+
+// RFC 8446 sections 5, 5.1 and 6.2.
+func TestAlert(t *testing.T) {
+	hello := draft{}.message()
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		want  uint8
+	}{
+		{"alert first", []byte{21, 3, 1, 0, 2, 1, 0}, 10},
+		{"application data first", []byte{23, 3, 3, 0, 9}, 10},
+		{"server_hello", record([]byte{2, 0, 0, 0}), 10},
+		{"alert inside", append(record(hello[:9]), 21), 10},
+		{"unknown record inside", append(record(hello[:9]), 99), 10},
+		{"record of 16385", []byte{22, 3, 1, 0x40, 1}, 22},
+		{"record of 16385 inside", append(record(hello[:9]), 22, 3, 1, 0x40, 1), 22},
+		{"empty record", record(nil), 50},
+		{"other version inside", append(record(hello[:9]), 22, 2), 50},
+		{"empty ALPN", draft{extensions: extension(extALPN, nil)}.bytes(), 50},
+		{"too large", record([]byte{1, 0xff, 0xff, 0xff}), 50},
+		{"not TLS", []byte("SSH-"), 0},
+		{"incomplete", record(hello[:9]), 0},
+	} {
+		_, err := parse(c.bytes)
+		if got := Alert(err); got != c.want {
+			t.Errorf("%s: Alert(%v) = %d, want %d", c.name, err, got, c.want)
 		}
 	}
 }

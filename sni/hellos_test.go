@@ -73,6 +73,9 @@ type draft struct {
 	trailer     []byte // behind all else
 }
 
+// testRandom is the random of every draft.
+var testRandom = []byte("0123456789abcdef0123456789ABCDEF")
+
 func (d draft) body() []byte {
 	if d.suites == nil {
 		d.suites = []byte{0xc0, 0x2f}
@@ -80,7 +83,7 @@ func (d draft) body() []byte {
 	if d.compression == nil {
 		d.compression = []byte{0}
 	}
-	b := append([]byte{3, 3}, make([]byte, 32)...)
+	b := append([]byte{3, 3}, testRandom...)
 	b = append(b, prefixed(1, d.session)...)
 	b = append(b, prefixed(2, d.suites)...)
 	b = append(b, prefixed(1, d.compression)...)

@@ -17,6 +17,9 @@
 //
 // It does not decrypt, answer the client, judge whether a name is a valid host name, or check extensions that it does
 // not report: those are the origin's. With an ECH hello it reports the outer name. It has no reader and no timer.
+//
+// A client may send a second ClientHello, when the origin asks for one with a HelloRetryRequest (RFC 8446 section
+// 4.1.4). Second finds it among the bytes behind the first, and Retry tells whether the origin asked.
 package sni
 
 // DefaultLimit is the limit of a Parser whose Limit is not set, in bytes.
@@ -48,12 +51,21 @@ func (p *Parser) Reset() { *p = Parser{Limit: p.Limit} }
 // byte costs no more than a constant for each call. b must not shrink nor change between calls.
 //
 // Parse returns ErrNeedMore until a whole ClientHello (RFC 8446 section 4.1.2; RFC 5246 section 7.4.1.2) is there, and
-// then the Hello. What follows the hello in b is not judged. Any other error (ErrTooLarge, ErrNotTLS, ErrHTTP, ErrSSLv2
-// or a Malformed) is final, comes with the first byte that proves it, and is returned again by later calls. The verdict
-// does not depend on how the bytes were divided among calls.
+// then the Hello. It does not judge the bytes behind the hello. Any other error (ErrTooLarge, ErrNotTLS or a Malformed)
+// is final, comes with the first byte that proves it, and is returned again by later calls. The verdict does not depend
+// on how the bytes were divided among calls, with one exception: how much of a foreign protocol is there decides whether
+// the ErrNotTLS can name it (ErrHTTP, ErrProxyHeader, ErrSSH, ErrSSLv2), for its first byte is refused at once.
 //
 // While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to read on.
 func (p *Parser) Parse(b []byte) (Hello, error) {
+	return p.parse(b, records{})
+}
+
+// End returns how many bytes of b the hello takes that Parse has returned, record headers included.
+func (p *Parser) End() int { return int(p.records.pos) }
+
+// parse reads b, which begins with a record header, or with as many bytes inside a record as start has left.
+func (p *Parser) parse(b []byte, start records) (Hello, error) {
 	if len(b) < int(p.records.pos) {
 		return Hello{}, ErrNeedMore // b shrank
 	}
@@ -65,11 +77,11 @@ func (p *Parser) Parse(b []byte) (Hello, error) {
 			return Hello{}, err
 		}
 	}
-	message, err := p.message(b)
+	message, err := p.message(b, start)
 	if err != nil {
 		return Hello{}, err
 	}
-	return parseHello(message[messageHeader:])
+	return ParseMessage(message)
 }
 
 func (p *Parser) limit() int {
@@ -131,12 +143,15 @@ func (p *Parser) readHeader(fragment []byte) {
 
 // message returns the complete handshake message: a part of b when it sits in one record, else a copy without the
 // record headers.
-func (p *Parser) message(b []byte) ([]byte, error) {
-	if p.records.pos == recordHeader+p.want {
+func (p *Parser) message(b []byte, start records) ([]byte, error) {
+	if p.want <= start.left() {
+		return b[:p.want], nil
+	}
+	if start.left() == 0 && p.records.pos == recordHeader+p.want {
 		return b[recordHeader:p.records.pos], nil
 	}
 	message := make([]byte, 0, p.want)
-	for r := (records{}); len(message) < int(p.want); {
+	for r := start; len(message) < int(p.want); {
 		if r.left() == 0 {
 			if err := r.header(b); err != nil {
 				return nil, err
@@ -150,4 +165,72 @@ func (p *Parser) message(b []byte) ([]byte, error) {
 		r.pos += uint32(len(fragment))
 	}
 	return message, nil
+}
+
+// The record layer in front of encryption (RFC 8446 section 5.1).
+const (
+	recordHeader = 5       // type, version, length
+	maxRecord    = 1 << 14 // the longest payload of a plaintext record
+
+	typeChangeCipherSpec = 20 // the first of the record types
+	typeAlert            = 21
+	typeHandshake        = 22
+	typeHeartbeat        = 24 // the last (RFC 6520)
+)
+
+func isRecordType(typ byte) bool { return typ >= typeChangeCipherSpec && typ <= typeHeartbeat }
+
+// records is a position in a stream of TLS records.
+type records struct {
+	pos uint32 // offset of the next byte to read
+	end uint32 // offset at which the current record ends; equal to pos between records
+}
+
+// left returns how many bytes of the current record are not read.
+func (r *records) left() uint32 { return r.end - r.pos }
+
+// header reads the header of the next record, which must be a handshake record. An error comes with the first byte that
+// proves it, be the header whole or not, and leaves r where it was.
+//
+// The minor version is not looked at: hellos carry any from 3.0 up (RFC 5246 appendix E.1), and RFC 8446 section 5.1
+// wants it ignored.
+func (r *records) header(b []byte) error {
+	h := b[r.pos:min(len(b), int(r.pos)+recordHeader)]
+	if r.pos == 0 {
+		if err := checkGreeting(b); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(h) > 0 && h[0] != typeHandshake && r.pos > 0:
+		return badNextRecord
+	case len(h) > 1 && h[0] != typeHandshake:
+		return badFirstRecord // with the second byte, which tells TLS from other protocols
+	case len(h) > 1 && h[1] != 3:
+		return badRecordVersion
+	case len(h) > 3 && h[3] > maxRecord>>8:
+		return longRecord
+	case len(h) < recordHeader:
+		return ErrNeedMore
+	}
+	n := uint32(h[3])<<8 | uint32(h[4])
+	switch {
+	case n == 0:
+		// "Implementations MUST NOT send zero-length fragments of Handshake types": a client could send them forever.
+		return emptyRecord
+	case n > maxRecord:
+		return longRecord
+	}
+	r.pos += recordHeader
+	r.end = r.pos + n
+	return nil
+}
+
+// peek returns what b has of the current record's unread bytes, at least one and at most limit. It does not move r.
+func (r *records) peek(b []byte, limit uint32) ([]byte, error) {
+	n := min(len(b)-int(r.pos), int(r.left()), int(limit))
+	if n <= 0 {
+		return nil, ErrNeedMore
+	}
+	return b[r.pos : int(r.pos)+n], nil
 }

@@ -97,12 +97,14 @@ func feed(b []byte, n int) (Hello, int, error) {
 	}
 }
 
+// RFC 5246 appendix E.1 and RFC 8446 section 5.1: the minor version says nothing.
 func TestEveryRecordVersion(t *testing.T) {
-	for minor := range byte(5) {
-		b := draft{extensions: serverName("shop.example.com")}.bytes()
-		b[2] = minor
+	message := draft{extensions: serverName("shop.example.com")}.message()
+	for minor := range 256 {
+		b := append(record(message[:20]), record(message[20:])...)
+		b[2], b[2+recordHeader+20] = byte(minor), byte(255-minor)
 		if h, err := parse(b); err != nil || string(h.ServerName) != "shop.example.com" {
-			t.Errorf("record version 3.%d: Parse = %q, %v, want shop.example.com", minor, h.ServerName, err)
+			t.Errorf("record versions 3.%d, 3.%d: Parse = %q, %v, want shop.example.com", minor, 255-minor, h.ServerName, err)
 		}
 	}
 }
@@ -113,7 +115,7 @@ func TestNoExtensions(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Parse = %v, want a hello", err)
 	}
-	want := Hello{Versions: Versions{3, 3}}
+	want := Hello{Versions: Versions{3, 3}, Random: testRandom}
 	if !reflect.DeepEqual(h, want) {
 		t.Errorf("Parse = %+v, want %+v", h, want)
 	}
@@ -137,6 +139,7 @@ func TestBytesBehindTheHelloAreNotJudged(t *testing.T) {
 func TestNotTLS(t *testing.T) {
 	for input, want := range map[string]error{
 		"GET / HTTP/1.1\r\n":               ErrHTTP,
+		"GET ":                             ErrHTTP,
 		"HEAD / HTTP/1.1\r\n":              ErrHTTP,
 		"POST / HTTP/1.1\r\n":              ErrHTTP,
 		"PUT /x HTTP/1.1\r\n":              ErrHTTP,
@@ -146,33 +149,115 @@ func TestNotTLS(t *testing.T) {
 		"TRACE / HTTP/1.1\r\n":             ErrHTTP,
 		"PATCH / HTTP/1.1\r\n":             ErrHTTP,
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": ErrHTTP,
+		"PROXY TCP4 192.0.2.1 ":            ErrProxyHeader,
+		"PROXY UNKNOWN\r\n\x16\x03\x01":    ErrProxyHeader,
+		"\r\n\r\n\x00\r\nQUIT\n":           ErrProxyHeader,
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x11":   ErrProxyHeader,
+		"SSH-2.0-OpenSSH_9.2\r\n":          ErrSSH,
+		"SSH-":                             ErrSSH,
 		"\x80\x2e\x01\x00\x02":             ErrSSLv2,
 		"\x80\x67\x01\x03\x01":             ErrSSLv2,
 		"\x80\x67\x01\x02\x00":             ErrNotTLS,
 		"\x80\x67\x02\x00\x02":             ErrNotTLS,
-		"SSH-2.0-OpenSSH_9.2\r\n":          ErrNotTLS,
-		"PROXY TCP4 192.0.2.1 ":            ErrNotTLS,
+		"\x80\x67\x01\x03":                 ErrNotTLS,
+		"G":                                ErrNotTLS,
+		"GET":                              ErrNotTLS,
 		"GETX / HTTP/1.1\r\n":              ErrNotTLS,
 		"get / HTTP/1.1\r\n":               ErrNotTLS,
-		"\x00\x00\x00\x00\x00":             ErrNotTLS,
-		"\x16\x02\x00\x00\x10":             ErrNotTLS,
-		"\x16\xfe\xfd\x00\x00":             ErrNotTLS, // DTLS
+		"P":                                ErrNotTLS,
+		"PROXY":                            ErrNotTLS,
+		"\r\n\r\n\x00\r\nQUIT":             ErrNotTLS,
+		"\x05\x01\x00":                     ErrNotTLS, // SOCKS
+		"\x00":                             ErrNotTLS,
+		"\x13\x03":                         ErrNotTLS,
 		"\x19\x03\x01\x00\x10":             ErrNotTLS,
 	} {
-		_, at, err := feed([]byte(input), 1)
-		if err != want || at != 5 {
-			t.Errorf("Parse(%q) = %v after %d bytes, want %v after 5", input, err, at, want)
+		if _, err := parse([]byte(input)); err != want {
+			t.Errorf("Parse(%q) = %v, want %v", input, err, want)
 		}
-		if !errors.Is(err, ErrNotTLS) {
-			t.Errorf("errors.Is(%v, ErrNotTLS) = false, want true", err)
+		if !errors.Is(want, ErrNotTLS) {
+			t.Errorf("errors.Is(%v, ErrNotTLS) = false, want true", want)
+		}
+		// One byte is too few to name anything by, and enough to refuse it.
+		if _, at, err := feed([]byte(input), 1); err != ErrNotTLS || at != 1 {
+			t.Errorf("Parse(%q) = %v after %d bytes, want %v after 1", input, err, at, ErrNotTLS)
+		}
+	}
+}
+
+// What proves an error is its last byte: the bytes before it say no more than that the hello is not complete.
+func TestVerdictComesWithTheFirstByteThatProvesIt(t *testing.T) {
+	start := record(draft{}.message()[:9])
+	after := func(b ...byte) []byte { return append(slices.Clone(start), b...) }
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		want  error
+	}{
+		{"major version 2", []byte{22, 2}, ErrNotTLS},
+		{"DTLS", []byte{22, 0xfe}, ErrNotTLS},
+		{"heartbeat of another version", []byte{24, 4}, ErrNotTLS},
+		{"change_cipher_spec first", []byte{20, 3}, badFirstRecord},
+		{"alert first", []byte{21, 3}, badFirstRecord},
+		{"application data first", []byte{23, 3}, badFirstRecord},
+		{"record of 16640", []byte{22, 3, 1, 0x41}, longRecord},
+		{"record of 16385", []byte{22, 3, 1, 0x40, 1}, longRecord},
+		{"empty record", []byte{22, 3, 1, 0, 0}, emptyRecord},
+		{"server_hello", []byte{22, 3, 1, 0, 9, 2}, badMessageType},
+		{"alert inside", after(21), badNextRecord},
+		{"garbage inside", after('G'), badNextRecord},
+		{"other version inside", after(22, 2), badRecordVersion},
+		{"long record inside", after(22, 3, 1, 0x80), longRecord},
+		{"empty record inside", after(22, 3, 1, 0, 0), emptyRecord},
+	} {
+		if _, at, err := feed(c.bytes, 1); err != c.want || at != len(c.bytes) {
+			t.Errorf("%s: Parse = %v after %d bytes, want %v after %d", c.name, err, at, c.want, len(c.bytes))
+		}
+		if _, err := parse(append(c.bytes, make([]byte, 99)...)); err != c.want {
+			t.Errorf("%s, and more: Parse = %v, want %v", c.name, err, c.want)
 		}
 	}
 }
 
 func TestNeedMore(t *testing.T) {
-	for _, input := range []string{"", "G", "GET ", "\x16", "\x16\x03\x01\x00", "\x99\x99\x99\x99", "\x16\x03\x01\x00\x50\x01\x00"} {
+	for _, input := range []string{"", "\x14", "\x15", "\x16", "\x17", "\x18", "\x16\x03", "\x16\x03\x01\x00", "\x16\x03\xff\x40", "\x16\x03\x01\x00\x50\x01\x00"} {
 		if _, err := parse([]byte(input)); err != ErrNeedMore {
 			t.Errorf("Parse(%q) = %v, want %v", input, err, ErrNeedMore)
+		}
+	}
+}
+
+func TestEnd(t *testing.T) {
+	message := draft{extensions: serverName("a.example")}.message()
+	for name, b := range map[string][]byte{"one record": record(message), "many records": reframe(message, every(7))} {
+		var p Parser
+		if _, err := p.Parse(append(slices.Clone(b), "more"...)); err != nil || p.End() != len(b) {
+			t.Errorf("%s: Parse, End = %v, %d, want a hello that ends at %d", name, err, p.End(), len(b))
+		}
+	}
+}
+
+// A bare message, as QUIC has it, reads as it does in records.
+func TestParseMessage(t *testing.T) {
+	for _, c := range loadCaptured(t) {
+		want, wantErr := parse(c.bytes)
+		message := deframe(c.bytes)
+		got, err := ParseMessage(append(slices.Clone(message), "more"...))
+		if err != wantErr || !reflect.DeepEqual(got, want) {
+			t.Errorf("ParseMessage(%s) = %+v, %v, want %+v, %v", c.File, got, err, want, wantErr)
+		}
+		if !bytes.Equal(got.Random, message[6:38]) {
+			t.Errorf("%s: Random = %x, want %x", c.File, got.Random, message[6:38])
+		}
+		for at := range message {
+			if _, err := ParseMessage(message[:at]); err != ErrNeedMore {
+				t.Fatalf("ParseMessage(%s) of %d bytes = %v, want %v", c.File, at, err, ErrNeedMore)
+			}
+		}
+	}
+	for b, want := range map[string]error{"\x02": badMessageType, "\x16\x03": badMessageType, "\x01\x00\x00\x00": shortHello} {
+		if _, err := ParseMessage([]byte(b)); err != want {
+			t.Errorf("ParseMessage(%q) = %v, want %v", b, err, want)
 		}
 	}
 }
