@@ -28,3 +28,17 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSecond reads what a client and an origin say first in a connection without HelloRetryRequest.
+func BenchmarkSecond(b *testing.B) {
+	second := (&Parser{}).Second()
+	behind := append(other(20, []byte{1}), other(23, make([]byte, 1000))...)
+	answer := record(serverHello(string(testRandom)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s, r := second, Retry{}
+		if _, _, err := s.Read(behind); err != ErrNeedMore || r.Read(answer) != AnswerOther {
+			b.Fatalf("Second.Read = %v, want %v, and no request", err, ErrNeedMore)
+		}
+	}
+}
