@@ -16,13 +16,13 @@ import (
 
 // allowed lists, for each package of the module, which others it may import.
 // Dependencies point one way: cmd -> proxy -> {routes, backend, sni,
-// proxy/relay}, and config -> routes; what decides and what moves bytes know
-// nothing of each other. The push server stands apart: cmd/pushd -> push/server
+// proxy/relay}, and config -> routes -> sni, whose list of protocols a look-up
+// takes; deciding and moving bytes know nothing of each other. The push server stands apart: cmd/pushd -> push/server
 // -> {push/auth, push/channel} -> push/store, with the protocol below them all.
 // Only its demo knows an edge, and no edge knows it.
 var allowed = map[string][]string{
 	"sni":                  {},
-	"routes":               {},
+	"routes":               {"sni"},
 	"backend":              {},
 	"proxy/relay":          {},
 	"config/strict":        {},

@@ -3,7 +3,10 @@ package routes
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"net/netip"
+
+	"keyhole/sni"
 )
 
 // A Match is what Lookup found.
@@ -44,7 +47,7 @@ var dot = []byte(".")
 // allow is Denied there and then: falling through to a wider pattern would undo the operator's fence.
 //
 // Lookup does not allocate, unless the name is outside ASCII and has to go through IDNA.
-func (t *Table) Lookup(name, alpn []byte, client netip.Addr) Match {
+func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match {
 	if name == nil {
 		return t.lookupDefault(NoName)
 	}
@@ -68,7 +71,7 @@ func (t *Table) lookupDefault(otherwise Outcome) Match {
 
 // route is the route of a name in normal form, nil if there is none. Suffixes with a number of labels that no pattern
 // has are stepped over, unhashed.
-func (t *Table) route(name, alpn []byte) *Route {
+func (t *Table) route(name []byte, alpn sni.Protocols) *Route {
 	x := &t.index
 	n := countLabels(name)
 	if x.depths[exact].has(n) {
@@ -98,7 +101,7 @@ func (t *Table) route(name, alpn []byte) *Route {
 }
 
 // find is the route that a pattern gives to a client, nil if there is no such pattern or no protocol fits.
-func (t *Table) find(hash uint64, k kind, suffix, alpn []byte) *Route {
+func (t *Table) find(hash uint64, k kind, suffix []byte, alpn sni.Protocols) *Route {
 	to, ok := t.index.find(hash, k, suffix)
 	if !ok {
 		return nil
@@ -110,3 +113,93 @@ func countLabels(name []byte) int { return 1 + bytes.Count(name, dot) }
 
 // parent is a name without its first label, and a single label itself.
 func parent(name []byte) []byte { return name[1+bytes.IndexByte(name, '.'):] }
+
+// claimants are the routes that have a pattern, by index, in the order of the configuration.
+func (t *Table) claimants(to target) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if to&isShared == 0 {
+			yield(int(to & targetMask))
+			return
+		}
+		for _, i := range t.shared[to&targetMask] {
+			if !yield(int(i)) {
+				return
+			}
+		}
+	}
+}
+
+// choose is the route that a pattern gives to a client with these protocols.
+func (t *Table) choose(to target, alpn sni.Protocols) *Route {
+	if to&isOpen != 0 {
+		return &t.routes[to&targetMask]
+	}
+	if to&isShared == 0 {
+		r := &t.routes[to]
+		if len(r.ALPN) == 0 || r.offered(alpn) {
+			return r
+		}
+		return nil
+	}
+	return t.chooseShared(t.shared[to&targetMask], alpn)
+}
+
+// chooseShared follows the client's order of preference, as a server does that selects a protocol for it (RFC 7301
+// section 3.2).
+func (t *Table) chooseShared(list []uint32, alpn sni.Protocols) *Route {
+	for p := range alpn.All() {
+		for _, i := range list {
+			if r := &t.routes[i]; r.lists(p) {
+				return r
+			}
+		}
+	}
+	for _, i := range list {
+		if r := &t.routes[i]; len(r.ALPN) == 0 {
+			return r
+		}
+	}
+	return nil
+}
+
+// offered reports whether the client offers a protocol of the route.
+func (r *Route) offered(alpn sni.Protocols) bool {
+	for p := range alpn.All() {
+		if r.lists(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Route) lists(protocol []byte) bool {
+	for _, p := range r.ALPN {
+		if p == string(protocol) {
+			return true
+		}
+	}
+	return false
+}
+
+// admit applies the route's allow list.
+func (r *Route) admit(client netip.Addr) Match {
+	if r.allows(client) {
+		return Match{Route: r, Outcome: Matched}
+	}
+	return Match{Route: r, Outcome: Denied}
+}
+
+// allows takes a mapped client for the IPv4 client that it is, and a link-local one without its zone: prefixes have
+// neither.
+func (r *Route) allows(client netip.Addr) bool {
+	if len(r.Allow) == 0 {
+		return true
+	}
+	client = client.Unmap().WithZone("")
+	for _, p := range r.Allow {
+		if p.Contains(client) {
+			return true
+		}
+	}
+	return false
+}

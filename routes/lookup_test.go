@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"keyhole/sni"
 )
 
 // example is the table that most tests ask; the lines are its backends.
@@ -66,7 +68,7 @@ func TestLookup(t *testing.T) {
 		{"", "", "", BadName, 0},
 	} {
 		client, _ := netip.ParseAddr(test.client)
-		m := table.Lookup([]byte(test.name), encode(strings.Fields(test.alpn)), client)
+		m := table.Lookup([]byte(test.name), sni.MakeProtocols(strings.Fields(test.alpn)), client)
 		line := 0
 		if m.Route != nil {
 			line = m.Route.Line
@@ -126,7 +128,7 @@ func TestLookupOfEmptyTable(t *testing.T) {
 func TestLookupAllocatesNothing(t *testing.T) {
 	table := example(t)
 	client := netip.MustParseAddr("::ffff:192.0.2.1")
-	alpn := encode([]string{"acme-tls/1", "http/1.1", "h2"})
+	alpn := sni.MakeProtocols([]string{"acme-tls/1", "http/1.1", "h2"})
 	for _, name := range []string{
 		"Shop.example.com.", "blog.example.com", "a.b.c.example.com", "a.eu.example.com", "alpn.test", "only.test",
 		"fence.test", "two.none", "nowhere.org", "192.0.2.1", "::1", "a..b", "", strings.Repeat("a.", 126) + "b",

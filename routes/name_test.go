@@ -2,6 +2,8 @@ package routes
 
 import (
 	"bytes"
+	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -138,4 +140,135 @@ func lowered(name []byte) (want string, plain bool) {
 		}
 	}
 	return strings.ToLower(string(name)), len(name) <= 253
+}
+
+func TestNormalizeIDN(t *testing.T) {
+	for _, test := range []struct{ name, want string }{
+		{"bücher.example", "xn--bcher-kva.example"},
+		{"BÜCHER.Example.", "xn--bcher-kva.example"},
+		{"bu\u0308cher.example", "xn--bcher-kva.example"},
+		{"faß.de", "xn--fa-hia.de"},
+		{"例え。テスト", "xn--r8jz45g.xn--zckzah"},
+		{"例え。テスト。", "xn--r8jz45g.xn--zckzah"},
+		{"ｓｈｏｐ.example", "shop.example"},
+		{"_tcp.bücher.example", "_tcp.xn--bcher-kva.example"},
+		{"r3---a.bücher.example", "r3---a.xn--bcher-kva.example"},
+		{"xn--bcher-kva.bücher.example", "xn--bcher-kva.xn--bcher-kva.example"},
+	} {
+		got, err := Normalize([]byte("before "), []byte(test.name))
+		if err != nil || string(got) != "before "+test.want {
+			t.Errorf("Normalize(%q) = %q, %v, want %q", test.name, got, err, "before "+test.want)
+		}
+	}
+}
+
+// IDNA makes dots, digits, colons and nothing at all out of other characters; the checks come after it.
+func TestNormalizeIDNErrors(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		want error
+	}{
+		{"１９２.０.２.１", ErrIPLiteral},
+		{"ü.１", ErrIPLiteral},
+		{"０ｘ７ｆ", ErrIPLiteral},
+		{"a。。b", ErrEmptyLabel},
+		{"ü..b", ErrEmptyLabel},
+		{"a.\u00ad.b", ErrEmptyLabel},
+		{"ü.example。.", ErrEmptyLabel},
+		{"ü：443", ErrBadCharacter},
+		{"ü b", ErrBadCharacter},
+		{"*.ü", ErrBadCharacter},
+		{"ü\xff", ErrBadCharacter},
+		{"xn--a.ü", ErrBadIDN},
+		{"a\u200db.example", ErrBadIDN},
+		{"\u0301a.example", ErrBadIDN},
+		{strings.Repeat("ü", 100), ErrLongLabel},
+	} {
+		got, err := Normalize([]byte("before"), []byte(test.name))
+		if err != test.want || string(got) != "before" {
+			t.Errorf("Normalize(%q) = %q, %v, want %q, %v", test.name, got, err, "before", test.want)
+		}
+	}
+}
+
+func TestIDNPatterns(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"**.Bücher.example": "**.xn--bcher-kva.example",
+		"*.例え。テスト":          "*.xn--r8jz45g.xn--zckzah",
+	} {
+		if got, err := ParsePattern(pattern); err != nil || got != want {
+			t.Errorf("ParsePattern(%q) = %q, %v, want %q", pattern, got, err, want)
+		}
+	}
+	_, err := New([]Route{{SNI: []string{"bücher.example"}}, {SNI: []string{"XN--BCHER-KVA.example"}}}, Default{})
+	if want := "pattern \"xn--bcher-kva.example\" is in route 0 and in route 1"; err == nil || err.Error() != want {
+		t.Errorf("New = %v, want %s", err, want)
+	}
+	table, err := New([]Route{{SNI: []string{"bücher.example"}}}, Default{Backend: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"xn--bcher-kva.example", "bücher.example", "BÜCHER.example."} {
+		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m.Outcome != Matched {
+			t.Errorf("Lookup(%q) = %v, want %v", name, m.Outcome, Matched)
+		}
+	}
+}
+
+func TestParsePattern(t *testing.T) {
+	for _, test := range []struct{ pattern, want string }{
+		{"shop.example.com", "shop.example.com"},
+		{"Shop.Example.com.", "shop.example.com"},
+		{"*.Example.com", "*.example.com"},
+		{"**.example.com.", "**.example.com"},
+		{"*.com", "*.com"},
+		{"*._tcp.example.com", "*._tcp.example.com"},
+	} {
+		got, err := ParsePattern(test.pattern)
+		if err != nil || got != test.want {
+			t.Errorf("ParsePattern(%q) = %q, %v, want %q", test.pattern, got, err, test.want)
+		}
+		if again, err := ParsePattern(got); err != nil || again != got {
+			t.Errorf("ParsePattern(%q) = %q, %v, want it unchanged", got, again, err)
+		}
+	}
+}
+
+func TestParsePatternErrors(t *testing.T) {
+	for _, test := range []struct {
+		pattern string
+		cause   error
+		says    string
+	}{
+		{"", ErrEmptyName, "write it as in shop.example.com"},
+		{"*", errLoneStar, "give default a backend"},
+		{"**", errLoneStar, "give default a backend"},
+		{"*.", errLoneStar, "write *.example.com"},
+		{"**.", errLoneStar, "write *.example.com"},
+		{"*.*", errLoneStar, "write *.example.com"},
+		{"***.example.com", errInnerStar, "**.example.com for any number"},
+		{"*.*.example.com", errInnerStar, "**.example.com for any number"},
+		{"shop.*.com", errInnerStar, "*.example.com for one label"},
+		{"shop*.example.com", errInnerStar, "or the names themselves"},
+		{"*example.com", errInnerStar, "*.example.com for one label"},
+		{".example.com", ErrEmptyLabel, "write *.example.com for one label before it, **.example.com for any number"},
+		{"192.0.2.1", ErrIPLiteral, "write a host name"},
+		{"*.2.1", ErrIPLiteral, "write a host name"},
+		{"::1", ErrIPLiteral, "write a host name"},
+		{"shop.example.com:443", ErrBadCharacter, "without the port"},
+		{"https://shop.example.com", ErrBadCharacter, "without scheme and path"},
+		{"shop example", ErrBadCharacter, "letters, digits, - and _"},
+		{"a..b", ErrEmptyLabel, "write it as in shop.example.com"},
+		{strings.Repeat("a", 64), ErrLongLabel, "longer than 63 bytes"},
+		{"*." + strings.Repeat("a.", 125) + "ab", ErrLongName, "once there is a label before it"},
+		{"**." + strings.Repeat("a.", 126) + "a", ErrLongName, "once there is a label before it"},
+	} {
+		got, err := ParsePattern(test.pattern)
+		if got != "" || !errors.Is(err, test.cause) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("ParsePattern(%q) = %q, %v, want %v, saying %q", test.pattern, got, err, test.cause, test.says)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), `pattern "`+test.pattern+`"`) {
+			t.Errorf("ParsePattern(%q): %v, want the pattern first", test.pattern, err)
+		}
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"keyhole/sni"
 )
 
 // reference is a look-up written from the definition: every pattern of every route is asked whether it takes the
@@ -146,7 +148,7 @@ func agree(t *testing.T, rs []Route, d Default, name []byte, alpn []string, clie
 	}
 	want := reference(rs, d, name, alpn, client)
 	hello := fmt.Sprintf("(%q, %q, %v)", name, alpn, client)
-	got := table.Lookup(name, encode(alpn), client)
+	got := table.Lookup(name, sni.MakeProtocols(alpn), client)
 	if describe(got) != describe(want) {
 		t.Fatalf("Lookup%s = %s, want %s, in %+v", hello, describe(got), describe(want), rs)
 	}
@@ -213,7 +215,7 @@ func FuzzLookup(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, name []byte, protocols string, from uint8) {
 		rs, d := randomRoutes(rand.New(rand.NewPCG(seed, 0)))
 		alpn := strings.Split(protocols, ",")
-		alpn = slices.DeleteFunc(alpn, func(p string) bool { return p == "" || len(p) > maxProtocol })
+		alpn = slices.DeleteFunc(alpn, func(p string) bool { return p == "" || len(p) > sni.MaxProtocol })
 		agree(t, rs, d, name, alpn, randomClient(rand.New(rand.NewPCG(uint64(from), 0))))
 	})
 }

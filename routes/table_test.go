@@ -128,3 +128,24 @@ func TestNewGarbage(t *testing.T) {
 		t.Errorf("New with %d routes allocates %v times, want 10 or fewer", len(rs), allocs)
 	}
 }
+
+func TestReject(t *testing.T) {
+	want := RejectAlert
+	for _, word := range RejectWords() {
+		if got, err := ParseReject(word); err != nil || got != want || got.String() != word {
+			t.Errorf("ParseReject(%q) = %v, %v, want %v", word, got, err, want)
+		}
+		want++
+	}
+	if want != RejectSilence+1 {
+		t.Errorf("RejectWords() = %q, want a word up to %v", RejectWords(), RejectSilence)
+	}
+	for _, s := range []string{"", "inherit", "Alert", "drop"} {
+		if got, err := ParseReject(s); err == nil || !strings.Contains(err.Error(), "alert, close, reset or silence") {
+			t.Errorf("ParseReject(%q) = %v, %v, want an error that lists the words", s, got, err)
+		}
+	}
+	if got, want := Reject(9).String(), "Reject(9)"; got != want {
+		t.Errorf("Reject(9).String() = %q, want %q", got, want)
+	}
+}

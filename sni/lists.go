@@ -7,6 +7,21 @@ import "iter"
 // first entry that is cut short is not there.
 type Protocols []byte
 
+// MaxProtocol is the length of the longest protocol name, in bytes (RFC 7301 section 3.1).
+const MaxProtocol = 255
+
+// MakeProtocols returns the list of these protocols. It leaves out names that no hello can carry: the empty one, and
+// those longer than MaxProtocol.
+func MakeProtocols(names []string) Protocols {
+	var p Protocols
+	for _, name := range names {
+		if len(name) > 0 && len(name) <= MaxProtocol {
+			p = append(append(p, byte(len(name))), name...)
+		}
+	}
+	return p
+}
+
 // All yields the protocols in the client's order of preference, as parts of p.
 func (p Protocols) All() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {

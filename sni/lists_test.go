@@ -2,6 +2,7 @@ package sni
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -17,6 +18,17 @@ func TestProtocols(t *testing.T) {
 	}
 	if got := Protocols(nil).Strings(); got != nil {
 		t.Errorf("Strings() of no list = %q, want nil", got)
+	}
+}
+
+func TestMakeProtocols(t *testing.T) {
+	long := strings.Repeat("x", MaxProtocol)
+	got := MakeProtocols([]string{"h2", "", long + "x", long})
+	if want := "\x02h2\xff" + long; string(got) != want {
+		t.Errorf("MakeProtocols = %q, want %q", []byte(got), want)
+	}
+	if got := MakeProtocols(nil); got != nil {
+		t.Errorf("MakeProtocols(nil) = %q, want nil", []byte(got))
 	}
 }
 
