@@ -32,7 +32,7 @@ var rejections = []rejection{
 	{"denied address", byName("denied.example"), 112, relay.DeniedAddress, relay.PhaseDecide},
 	{"all servers refuse", byName("down.example"), 80, relay.DialRefused, relay.PhaseDial},
 	{"no server", byName("full.example"), 80, relay.NoHealthyServer, relay.PhaseDecide},
-	{"IP literal", raw(named("192.0.2.1")), 50, relay.HelloMalformed, relay.PhaseDecide},
+	{"IP literal", raw(named("192.0.2.1")), 112, relay.NoSNI, relay.PhaseDecide},
 	{"name with a space", raw(named("a b.example")), 50, relay.HelloMalformed, relay.PhaseDecide},
 	{"name with a NUL", raw(named("a\x00.example")), 50, relay.HelloMalformed, relay.PhaseHello},
 	{"malformed", raw([]byte("\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00")), 50, relay.HelloMalformed, relay.PhaseHello},

@@ -50,8 +50,9 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
 
-// Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. An empty name stands
-// for a hello without one. Protocols that no hello can carry, empty or over 255 bytes, count as not offered.
+// Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. The name is as an operator
+// writes it, outside ASCII too, and stands for the A-labels that a client sends; an empty name stands for a hello
+// without one. Protocols that no hello can carry, empty or over 255 bytes, count as not offered.
 func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanation {
 	e := Explanation{Asked: name, ALPN: alpn, Client: client}
 	if name == "" {
@@ -59,6 +60,11 @@ func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanati
 		return e
 	}
 	normal, err := Normalize(nil, []byte(name))
+	if err == ErrIPLiteral {
+		e.decideDefault(t, NoName, "an IP address is no name (RFC 6066 section 3)")
+		e.Literal = true
+		return e
+	}
 	if err != nil {
 		e.Outcome, e.Err = BadName, err
 		return e
@@ -221,8 +227,13 @@ func (e Explanation) subject() string {
 	case e.Name:
 		return e.Name
 	}
-	if e.Name == "" {
+	switch {
+	case e.Literal:
+		return fmt.Sprintf("no name (%s is an IP address)", strconv.QuoteToASCII(e.Asked))
+	case e.Name == "":
 		return strconv.QuoteToASCII(e.Asked)
+	case !isASCII([]byte(e.Asked)):
+		return fmt.Sprintf("%s (clients send this for %s)", e.Name, strconv.QuoteToGraphic(e.Asked))
 	}
 	return fmt.Sprintf("%s (from %s)", e.Name, strconv.QuoteToGraphic(e.Asked))
 }

@@ -53,6 +53,19 @@ no name, alpn none, from an unknown address
 no name
   default  line 20  absent: has no backend
 `},
+		{"192.0.2.1", "", "", `
+no name ("192.0.2.1" is an IP address), alpn none, from an unknown address
+no name
+  default  line 20  absent: has no backend
+`},
+		{"Bücher.test", "", "", `
+xn--bcher-kva.test (clients send this for "Bücher.test"), alpn none, from an unknown address
+matched: line 9
+  xn--bcher-kva.test  -        absent: no route has it
+  *.test              -        absent: no route has it
+  **.test             line 9   taken: is the longest ** suffix that fits, and nothing narrower does
+  default             line 20  absent: has no backend
+`},
 		{"a\x1b[2Jb", "h2\x07", "fe80::1%\x1b", `
 "a\x1b[2Jb", alpn "h2\a", from "fe80::1%\x1b"
 bad name: name has a character that no host name has, and such a hello never reaches the default
@@ -80,6 +93,7 @@ func TestExplainDefault(t *testing.T) {
 		{"a.com", Matched, Beaten, "takes only what no pattern takes"},
 		{"b.com", MatchedDefault, Taken, "no pattern takes the name"},
 		{"", MatchedDefault, Taken, "the hello has no name"},
+		{"[::1]", MatchedDefault, Taken, "an IP address is no name (RFC 6066 section 3)"},
 	} {
 		e := table.Explain(test.name, nil, netip.Addr{})
 		last := e.Candidates[len(e.Candidates)-1]
@@ -91,8 +105,8 @@ func TestExplainDefault(t *testing.T) {
 }
 
 func TestExplainBadName(t *testing.T) {
-	e := example(t).Explain("192.0.2.1", nil, netip.Addr{})
-	if e.Outcome != BadName || !errors.Is(e.Err, ErrIPLiteral) || len(e.Candidates) != 0 {
-		t.Errorf("Explain(%q) = %+v, want a bad name, %v", "192.0.2.1", e, ErrIPLiteral)
+	e := example(t).Explain("1.2.3", nil, netip.Addr{})
+	if e.Outcome != BadName || !errors.Is(e.Err, ErrNumber) || len(e.Candidates) != 0 {
+		t.Errorf("Explain(%q) = %+v, want a bad name, %v", "1.2.3", e, ErrNumber)
 	}
 }

@@ -13,6 +13,7 @@ import (
 type Match struct {
 	Route   *Route // the table's; nil unless Outcome is Matched, MatchedDefault or Denied
 	Outcome Outcome
+	Literal bool // the name is an IP address, and the Outcome that of a hello without a name
 }
 
 // Outcome says how a look-up ended.
@@ -23,7 +24,7 @@ const (
 	MatchedDefault                // the default has a backend; Route has its Backend, Reject and Line
 	NoRoute                       // no pattern takes the name, and the default has no backend
 	NoName                        // the hello has no name, and the default has no backend
-	BadName                       // Normalize refuses the name; such a hello never reaches the default
+	BadName                       // the name is no host name; such a hello never reaches the default
 	Denied                        // Route takes the name, but its Allow has not the client's address
 )
 
@@ -46,13 +47,20 @@ var dot = []byte(".")
 // when all list protocols and none fits, the next wider pattern is asked. A client that the chosen route does not
 // allow is Denied there and then: falling through to a wider pattern would undo the operator's fence.
 //
-// Lookup does not allocate, unless the name is outside ASCII and has to go through IDNA.
+// A name with a byte outside ASCII is a BadName: clients send A-labels. An IP address is no name (RFC 6066 section 3),
+// yet clients send them and origins take such hellos: they go where hellos without a name go. Brackets, a zone and a
+// trailing dot do not make a literal a name.
+//
+// Lookup does not allocate.
 func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match {
 	if name == nil {
 		return t.lookupDefault(NoName)
 	}
 	var buf [maxName]byte
-	normal, err := Normalize(buf[:0], name)
+	normal, err := normalizeWire(buf[:0], name)
+	if err == ErrIPLiteral {
+		return t.lookupLiteral()
+	}
 	if err != nil {
 		return Match{Outcome: BadName}
 	}
@@ -60,6 +68,13 @@ func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match
 		return r.admit(client)
 	}
 	return t.lookupDefault(NoRoute)
+}
+
+// lookupLiteral is the match of a hello whose name is an IP address.
+func (t *Table) lookupLiteral() Match {
+	m := t.lookupDefault(NoName)
+	m.Literal = true
+	return m
 }
 
 func (t *Table) lookupDefault(otherwise Outcome) Match {

@@ -63,7 +63,10 @@ func TestLookup(t *testing.T) {
 		{"fence.test", "", "fe80::1%eth0", Matched, 10},
 		{"fence.test", "", "192.0.3.1", Denied, 10},
 		{"fence.test", "", "", Denied, 10},
-		{"192.0.2.1", "", "", BadName, 0},
+		{"192.0.2.1", "", "", NoName, 0},
+		{"1.2.3", "", "", BadName, 0},
+		{"bücher.test", "", "", BadName, 0},
+		{"b\xfccher.test", "", "", BadName, 0},
 		{"*.example.com", "", "", BadName, 0},
 		{"", "", "", BadName, 0},
 	} {
@@ -94,9 +97,27 @@ func TestLookupDefault(t *testing.T) {
 			t.Errorf("Lookup(%q) = %+v, want the default with its backend, reject and line", name, m)
 		}
 	}
-	for _, name := range []string{"", "a..com", "192.0.2.1", "\xff", "a b"} {
+	for _, name := range []string{"", "a..com", "1.2.3", "192.0.2.1:443", "\xff", "ü.com", "ａ.com", "fe80::1%\xff", "a b"} {
 		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m != (Match{Outcome: BadName}) {
 			t.Errorf("Lookup(%q) = %+v, want a bad name, which never reaches the default", name, m)
+		}
+	}
+}
+
+// Clients name the host of a URL, be it a name or not. That is no name, and the record must be able to say so.
+func TestLookupLiteral(t *testing.T) {
+	rs := []Route{{SNI: []string{"**.com"}}}
+	for _, d := range []Default{{Backend: -1}, {Backend: 3, Line: 20}} {
+		table, err := New(rs, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := table.Lookup(nil, nil, netip.Addr{})
+		want.Literal = true
+		for _, name := range []string{"192.0.2.1", "192.0.2.1.", "2001:DB8::1", "[2001:db8::1]", "::ffff:192.0.2.1", "fe80::1%eth0"} {
+			if got := table.Lookup([]byte(name), nil, netip.Addr{}); got != want {
+				t.Errorf("Lookup(%q) = %+v, want %+v", name, got, want)
+			}
 		}
 	}
 }
@@ -131,7 +152,8 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	alpn := sni.MakeProtocols([]string{"acme-tls/1", "http/1.1", "h2"})
 	for _, name := range []string{
 		"Shop.example.com.", "blog.example.com", "a.b.c.example.com", "a.eu.example.com", "alpn.test", "only.test",
-		"fence.test", "two.none", "nowhere.org", "192.0.2.1", "::1", "a..b", "", strings.Repeat("a.", 126) + "b",
+		"fence.test", "two.none", "nowhere.org", "192.0.2.1", "1.2.3", "::1", "::1::", "a..b", "",
+		"bücher.example", strings.Repeat("ü", 127), strings.Repeat("a.", 126) + "b",
 	} {
 		raw := []byte(name)
 		if n := testing.AllocsPerRun(100, func() { table.Lookup(raw, alpn, client) }); n != 0 {

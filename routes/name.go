@@ -15,6 +15,7 @@ var (
 	ErrEmptyName    = errors.New("name is empty")
 	ErrEmptyLabel   = errors.New("name has an empty label")
 	ErrIPLiteral    = errors.New("name is an IP address")
+	ErrNumber       = errors.New("name ends in a number, as an IP address does")
 	ErrLongLabel    = errors.New("name has a label longer than 63 bytes")
 	ErrLongName     = errors.New("name is longer than 253 bytes")
 	ErrBadCharacter = errors.New("name has a character that no host name has")
@@ -25,7 +26,7 @@ const (
 	maxName  = 253 // RFC 1035 section 2.3.4, less the root label and the first length byte
 	maxLabel = 63  // RFC 1035 section 2.3.4
 
-	// maxUnicode bounds what one hello can make IDNA work on: 253 characters of four bytes each, and a dot.
+	// maxUnicode bounds the work of IDNA: 253 characters of four bytes each, and a dot.
 	maxUnicode = 4*maxName + 4
 )
 
@@ -43,23 +44,19 @@ var fold = func() (t [256]byte) {
 	return t
 }()
 
-// Normalize appends the normal form of a host name to dst: lower case, without one trailing dot, labels outside ASCII
-// as A-labels (RFC 5890 section 2.3.2.1). The configuration and the wire both go through it, so what compares equal
-// here is equal everywhere. The errors are this package's ErrEmptyName to ErrBadIDN, unwrapped; with an error dst
-// comes back as it was.
+// Normalize appends the normal form of a configured host name to dst: lower case, without one trailing dot, labels
+// outside ASCII as A-labels (RFC 5890 section 2.3.2.1), which is the form that clients send. The errors are this
+// package's ErrEmptyName to ErrBadIDN, unwrapped; with an error dst comes back as it was.
 //
-// An IP literal is no host name (RFC 6066 section 3), and neither is one that a client may take for an IPv4 address
+// An IP literal is no host name (RFC 6066 section 3), and neither is a name that a client may take for an IPv4 address
 // because its last label is a number (WHATWG URL, "ends in a number"). Names that are already A-labels pass as they
 // are: decoding them would only add ways to fail.
-//
-// Normalize does not allocate for ASCII names when dst has room for 253 more bytes; for others IDNA does.
 func Normalize(dst, name []byte) ([]byte, error) {
 	if len(name) > maxUnicode {
 		return dst, ErrLongName
 	}
-	out, err := appendASCII(dst, name)
-	if err == nil || isASCII(name) {
-		return out, err
+	if isASCII(name) {
+		return normalizeWire(dst, name)
 	}
 	if !utf8.Valid(name) {
 		return dst, ErrBadCharacter
@@ -68,8 +65,8 @@ func Normalize(dst, name []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	// Once more through the checks: the mapping makes dots, digits and empty labels out of other characters.
-	return appendASCII(dst, []byte(ascii))
+	// The checks come behind the mapping, which makes dots, digits and empty labels out of other characters.
+	return normalizeWire(dst, []byte(ascii))
 }
 
 func isASCII(name []byte) bool {
@@ -81,9 +78,12 @@ func isASCII(name []byte) bool {
 	return true
 }
 
-// appendASCII is Normalize for names of ASCII only. A byte outside ASCII is an error to it, though not always the
-// first one that it finds.
-func appendASCII(dst, name []byte) ([]byte, error) {
+// normalizeWire is Normalize for a name that a client sent, with the same result for ASCII. Any other byte is a bad
+// character: RFC 6066 section 3 knows only ASCII, and most TLS libraries go by the raw bytes. If we mapped those as
+// IDNA does, we would route to one host and the origin would read another.
+//
+// It does not allocate when dst has room for 253 more bytes.
+func normalizeWire(dst, name []byte) ([]byte, error) {
 	if len(name) == 0 {
 		return dst, ErrEmptyName
 	}
@@ -114,7 +114,7 @@ func appendASCII(dst, name []byte) ([]byte, error) {
 		return dst, err
 	}
 	if isNumber(normal[start:]) {
-		return dst, ErrIPLiteral
+		return dst, badNumber(normal)
 	}
 	return out, nil
 }
@@ -130,12 +130,20 @@ func checkLabel(n int) error {
 	return nil
 }
 
-// badByte tells an IPv6 literal, which has two colons or more, from a name with a port or a plain mistake.
+// badByte tells an IPv6 literal from a name with a port or a plain mistake.
 func badByte(name []byte) error {
-	if bytes.Count(name, []byte(":")) > 1 {
+	if isIPv6Literal(name) {
 		return ErrIPLiteral
 	}
 	return ErrBadCharacter
+}
+
+// badNumber tells an IPv4 literal from other names whose last label is a number.
+func badNumber(name []byte) error {
+	if isIPv4(name) {
+		return ErrIPLiteral
+	}
+	return ErrNumber
 }
 
 // isNumber reports whether a label in lower case reads as a part of an IPv4 address: decimal, or hexadecimal after 0x.
@@ -145,13 +153,89 @@ func isNumber(label []byte) bool {
 		label = label[2:]
 	}
 	for _, c := range label {
-		isDigit := '0' <= c && c <= '9'
-		isLetter := 'a' <= c && c <= 'f'
-		if !isDigit && !(hex && isLetter) {
+		if !isDigit(c) && !(hex && 'a' <= c && c <= 'f') {
 			return false
 		}
 	}
 	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isIPv6Literal takes what clients make of an IPv6 address: bare, in the brackets of a URL, with a zone.
+func isIPv6Literal(name []byte) bool {
+	if n := len(name) - 1; n > 0 && name[0] == '[' && name[n] == ']' {
+		name = name[1:n]
+	}
+	address, zone, zoned := bytes.Cut(name, []byte("%"))
+	for _, c := range zone {
+		if fold[c] == 0 && c != '.' {
+			return false
+		}
+	}
+	return zoned == (len(zone) > 0) && isIPv6(address)
+}
+
+// isIPv6 reports whether s is an IPv6 address in text (RFC 4291 section 2.2). It is spelt out, like isIPv4, because
+// netip.ParseAddr allocates its error and clients choose what they send.
+func isIPv6(s []byte) bool {
+	groups := 0
+	s, gap := bytes.CutPrefix(s, []byte("::"))
+	for len(s) > 0 {
+		group, rest, more := bytes.Cut(s, []byte(":"))
+		switch {
+		case isGroup(group):
+			groups++
+		case !more && isIPv4(group):
+			groups += 2
+		default:
+			return false
+		}
+		switch {
+		case more && len(rest) == 0:
+			return false
+		case more && rest[0] == ':' && gap:
+			return false
+		case more && rest[0] == ':':
+			rest, gap = rest[1:], true
+		}
+		s = rest
+	}
+	return groups == 8 && !gap || groups < 8 && gap
+}
+
+// isGroup reports whether s is a group of an IPv6 address: one to four hexadecimal digits.
+func isGroup(s []byte) bool {
+	for _, c := range s {
+		if lower := c | 0x20; !isDigit(c) && (lower < 'a' || lower > 'f') {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 4
+}
+
+// isIPv4 reports whether s is four decimal numbers up to 255 without leading zeros, with dots between.
+func isIPv4(s []byte) bool {
+	for n := 1; ; n++ {
+		octet, rest, more := bytes.Cut(s, dot)
+		if !isOctet(octet) {
+			return false
+		}
+		if !more {
+			return n == 4
+		}
+		s = rest
+	}
+}
+
+func isOctet(s []byte) bool {
+	n := 0
+	for _, c := range s {
+		if n = 10*n + int(c-'0'); !isDigit(c) || n > 255 {
+			return false
+		}
+	}
+	return len(s) == 1 || len(s) > 1 && s[0] != '0'
 }
 
 // lookup maps as browsers do (UTS 46, non-transitional), but leaves hyphens and underscores to the checks that ASCII
@@ -165,7 +249,7 @@ var lookup = idna.New(
 )
 
 // toALabels rewrites the labels of a name that are outside ASCII as A-labels (RFC 5890 section 2.3.2.1). Its error is
-// ErrBadIDN: what IDNA has to say quotes the name, and a client chose that.
+// ErrBadIDN: the error of package idna quotes the name, and our caller does so itself.
 func toALabels(name string) (string, error) {
 	ascii, err := lookup.ToASCII(name)
 	if err != nil {
@@ -237,6 +321,8 @@ func appendPattern(dst []byte, s string) (kind, []byte, error) {
 // remedy says what to write instead of s, where the mistake is a known one.
 func remedy(s string, err error) string {
 	switch {
+	case errors.Is(err, ErrNumber):
+		return ": write a host name, or give default a backend"
 	case errors.Is(err, ErrIPLiteral):
 		return ", and a ClientHello carries none (RFC 6066 section 3): write a host name, or give default a backend"
 	case strings.Contains(s, "://"):

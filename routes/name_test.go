@@ -48,14 +48,29 @@ func TestNormalizeErrors(t *testing.T) {
 		{"a.b..", ErrEmptyLabel},
 		{"192.0.2.1", ErrIPLiteral},
 		{"192.0.2.1.", ErrIPLiteral},
-		{"127.1", ErrIPLiteral},
-		{"2130706433", ErrIPLiteral},
-		{"example.7", ErrIPLiteral},
-		{"0x7F.0X1", ErrIPLiteral},
-		{"a.0x", ErrIPLiteral},
+		{"127.1", ErrNumber},
+		{"1.2.3.4.5", ErrNumber},
+		{"192.0.2.01", ErrNumber},
+		{"192.0.2.256", ErrNumber},
+		{"2130706433", ErrNumber},
+		{"example.7", ErrNumber},
+		{"0x7F.0X1", ErrNumber},
+		{"a.0x", ErrNumber},
 		{"::1", ErrIPLiteral},
 		{"[2001:db8::1]", ErrIPLiteral},
+		{"[2001:db8::1].", ErrIPLiteral},
 		{"2001:db8::192.0.2.1", ErrIPLiteral},
+		{"fe80::1%eth0", ErrIPLiteral},
+		{"[fe80::1%25eth0.1]", ErrIPLiteral},
+		{"fe80::1%", ErrBadCharacter},
+		{"fe80::1%eth 0", ErrBadCharacter},
+		{"[::1", ErrBadCharacter},
+		{"[]", ErrBadCharacter},
+		{"[192.0.2.1]", ErrBadCharacter},
+		{"[::1]:443", ErrBadCharacter},
+		{"192.0.2.1:443", ErrBadCharacter},
+		{"1:2:3", ErrBadCharacter},
+		{"1::2::3", ErrBadCharacter},
 		{label63 + "a.com", ErrLongLabel},
 		{"com." + label63 + "a", ErrLongLabel},
 		{strings.Repeat(label63+".", 3) + strings.Repeat("b", 62), ErrLongName},
@@ -85,10 +100,10 @@ func TestNormalizeLeavesItsInput(t *testing.T) {
 
 func TestNormalizeAllocatesNothing(t *testing.T) {
 	dst := make([]byte, 0, maxName)
-	for _, name := range []string{"Shop.Example.com.", "192.0.2.1", "::1", "a..b", strings.Repeat("a.", 126) + "a"} {
+	for _, name := range []string{"Shop.Example.com.", "192.0.2.1", "::1", "a..b", "\xff", strings.Repeat("a.", 126) + "a"} {
 		raw := []byte(name)
-		if n := testing.AllocsPerRun(100, func() { Normalize(dst, raw) }); n != 0 {
-			t.Errorf("Normalize(%q) allocates %v times, want 0", name, n)
+		if n := testing.AllocsPerRun(100, func() { normalizeWire(dst, raw) }); n != 0 {
+			t.Errorf("normalizeWire(%q) allocates %v times, want 0", name, n)
 		}
 	}
 }
@@ -103,6 +118,10 @@ func FuzzNormalize(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name []byte) {
 		got, err := Normalize(nil, name)
+		wire, wireErr := normalizeWire(nil, name)
+		if isASCII(name) && (!bytes.Equal(wire, got) || wireErr != err) || !isASCII(name) && wireErr == nil {
+			t.Fatalf("normalizeWire(%q) = %q, %v, want as Normalize, %q, %v, or an error outside ASCII", name, wire, wireErr, got, err)
+		}
 		if want, plain := lowered(name); plain && (err != nil || string(got) != want) {
 			t.Fatalf("Normalize(%q) = %q, %v, want %q", name, got, err, want)
 		}
@@ -162,6 +181,33 @@ func TestNormalizeIDN(t *testing.T) {
 	}
 }
 
+// What is an address and what is not is netip's to say, but for brackets and trailing dots, and zones that no
+// interface has.
+func FuzzLiteral(f *testing.F) {
+	for _, seed := range []string{
+		"192.0.2.1", "192.0.2.01", "1.2.3", "1.2.3.4.5", "256.0.0.1", "", "::", "::1", "1::", ":::", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::",
+		"1:2:3:4:5:6:7:8::", "::2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "::ffff:192.0.2.1", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4",
+		"::1.2.3.4:5", "1:", ":1", "12345::", "::g", "::\x10", "::1%eth0", "::1%", "%eth0", "1.2.3.4%eth0", "::ffff:1.2.3.4%eth0",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		a, err := netip.ParseAddr(name)
+		want := err == nil && strings.Trim(a.Zone(), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+		for _, form := range []string{name, name + "."} {
+			if name == "" || strings.HasSuffix(name, ".") {
+				continue // an address and more than one dot
+			}
+			if _, err := normalizeWire(nil, []byte(form)); len(form) <= maxName && (err == ErrIPLiteral) != want && !strings.HasPrefix(name, "[") {
+				t.Errorf("normalizeWire(%q) = %v, want an IP literal: %t", form, err, want)
+			}
+		}
+		if _, err := normalizeWire(nil, []byte("["+name+"]")); len(name) < maxName-2 && (err == ErrIPLiteral) != (want && a.Is6()) {
+			t.Errorf("normalizeWire(%q) = %v, want an IP literal: %t", "["+name+"]", err, want && a.Is6())
+		}
+	})
+}
+
 // IDNA makes dots, digits, colons and nothing at all out of other characters; the checks come after it.
 func TestNormalizeIDNErrors(t *testing.T) {
 	for _, test := range []struct {
@@ -169,8 +215,8 @@ func TestNormalizeIDNErrors(t *testing.T) {
 		want error
 	}{
 		{"１９２.０.２.１", ErrIPLiteral},
-		{"ü.１", ErrIPLiteral},
-		{"０ｘ７ｆ", ErrIPLiteral},
+		{"ü.１", ErrNumber},
+		{"０ｘ７ｆ", ErrNumber},
 		{"a。。b", ErrEmptyLabel},
 		{"ü..b", ErrEmptyLabel},
 		{"a.\u00ad.b", ErrEmptyLabel},
@@ -208,9 +254,12 @@ func TestIDNPatterns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"xn--bcher-kva.example", "bücher.example", "BÜCHER.example."} {
-		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m.Outcome != Matched {
-			t.Errorf("Lookup(%q) = %v, want %v", name, m.Outcome, Matched)
+	for name, want := range map[string]Outcome{
+		"xn--bcher-kva.example": Matched, "XN--Bcher-KVA.example.": Matched,
+		"bücher.example": BadName, "BÜCHER.example.": BadName,
+	} {
+		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m.Outcome != want {
+			t.Errorf("Lookup(%q) = %v, want %v", name, m.Outcome, want)
 		}
 	}
 }
@@ -253,7 +302,7 @@ func TestParsePatternErrors(t *testing.T) {
 		{"*example.com", errInnerStar, "*.example.com for one label"},
 		{".example.com", ErrEmptyLabel, "write *.example.com for one label before it, **.example.com for any number"},
 		{"192.0.2.1", ErrIPLiteral, "write a host name"},
-		{"*.2.1", ErrIPLiteral, "write a host name"},
+		{"*.2.1", ErrNumber, "write a host name"},
 		{"::1", ErrIPLiteral, "write a host name"},
 		{"shop.example.com:443", ErrBadCharacter, "without the port"},
 		{"https://shop.example.com", ErrBadCharacter, "without scheme and path"},
