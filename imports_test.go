@@ -16,17 +16,19 @@ import (
 
 // allowed lists, for each package of the module, which others it may import.
 // Dependencies point one way: cmd -> proxy -> {routes, backend, sni,
-// proxy/relay}, and config -> routes -> sni, whose list of protocols a look-up
-// takes; deciding and moving bytes know nothing of each other. The push server stands apart: cmd/pushd -> push/server
+// proxy/relay}, config -> {routes, backend}, which share address, and routes ->
+// sni, whose list of protocols a look-up takes; deciding and moving bytes know
+// nothing of each other. The push server stands apart: cmd/pushd -> push/server
 // -> {push/auth, push/channel} -> push/store, with the protocol below them all.
 // Only its demo knows an edge, and no edge knows it.
 var allowed = map[string][]string{
 	"sni":                  {},
 	"routes":               {"sni"},
-	"backend":              {},
+	"address":              {"routes"}, // whose normal form a host's name has
+	"backend":              {"address"},
 	"proxy/relay":          {},
 	"config/strict":        {},
-	"config":               {"routes", "config/strict"},
+	"config":               {"address", "backend", "routes", "config/strict"},
 	"proxy":                {"routes", "backend", "sni", "proxy/relay"},
 	"cmd/internal/cli":     {"config/strict"},
 	"cmd/internal/clitest": {},

@@ -27,6 +27,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -94,15 +95,16 @@ var balances = [...]string{
 	ClientHash:       "client_hash",
 }
 
-// ParseBalance reads a balance as the configuration spells it. The empty string is RoundRobin, the default.
+// BalanceWords returns the words that ParseBalance takes.
+func BalanceWords() []string { return slices.Clone(balances[:]) }
+
+// ParseBalance reads one of BalanceWords. The empty string is RoundRobin, the default.
 func ParseBalance(s string) (Balance, error) {
 	if s == "" {
 		return RoundRobin, nil
 	}
-	for b, name := range balances {
-		if s == name {
-			return Balance(b), nil
-		}
+	if i := slices.Index(balances[:], s); i >= 0 {
+		return Balance(i), nil
 	}
 	return 0, fmt.Errorf("unknown balance %q, want %s", s, balanceNames())
 }

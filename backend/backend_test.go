@@ -119,7 +119,7 @@ func TestNewErrors(t *testing.T) {
 		{Config{Servers: one, Balance: 4}, `backend "shop": unknown balance 4, want round_robin, least_connections, random_two or client_hash`},
 		{Config{Servers: one, Retries: -1}, `backend "shop": retries -1 is negative, want 0 or more`},
 		{Config{Servers: one, MaxConnections: -1}, `backend "shop": max_connections -1 is negative, want 0 (no limit) or more`},
-		{Config{Servers: servers("10.0.0.1")}, `backend "shop": server "10.0.0.1": missing port, write "10.0.0.1:443"`},
+		{Config{Servers: servers("10.0.0.1")}, `backend "shop": server "10.0.0.1": missing port, did you mean 10.0.0.1:443?`},
 		{Config{Servers: []ServerConfig{{Address: "a:1", Weight: 257}}}, `backend "shop": server "a:1": weight 257 is out of range, want 1 to 256`},
 		{Config{Servers: []ServerConfig{{Address: "a:1", Weight: -1}}}, `backend "shop": server "a:1": weight -1 is out of range, want 1 to 256`},
 		{Config{Servers: servers("a:1", "A:1")}, `backend "shop": server "A:1" is listed twice, give it a weight instead`},
@@ -140,6 +140,9 @@ func TestPoolSettings(t *testing.T) {
 }
 
 func TestParseBalance(t *testing.T) {
+	if got, want := BalanceWords(), []string{"round_robin", "least_connections", "random_two", "client_hash"}; !slices.Equal(got, want) {
+		t.Errorf("BalanceWords() = %q, want %q", got, want)
+	}
 	for _, b := range allBalances {
 		if got, err := ParseBalance(b.String()); got != b || err != nil {
 			t.Errorf("ParseBalance(%q) = %v, %v, want %v", b.String(), got, err, b)

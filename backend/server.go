@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"keyhole/address"
 )
 
 // server is one entry of a pool's list. Its lists of endpoints are guarded by the pool's mutex.
 type server struct {
-	address
-	key        string
-	configured string
+	key        string // the address in its one spelling
+	configured string // the address as configured
+	host       string // to be resolved; empty for an IP address and a Unix socket
+	path       string // of a Unix socket
+	port       uint16
 	hash       uint64 // of key
 	weight     int
 	backup     bool
@@ -20,7 +24,7 @@ type server struct {
 }
 
 func newServer(c ServerConfig) (*server, error) {
-	a, err := parseAddress(c.Address)
+	a, err := address.ParseServer(c.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -28,18 +32,17 @@ func newServer(c ServerConfig) (*server, error) {
 		return nil, fmt.Errorf("weight %d is out of range, want 1 to %d", c.Weight, maxWeight)
 	}
 	s := &server{
-		address:    a,
-		key:        a.key(),
+		key:        a.String(),
 		configured: c.Address,
-		hash:       hashString(a.key()),
+		host:       a.Name,
+		path:       a.Path,
+		port:       a.Port,
+		hash:       hashString(a.String()),
 		weight:     max(c.Weight, 1),
 		backup:     c.Backup,
 	}
-	switch {
-	case a.path != "":
-		s.set([]netip.AddrPort{{}})
-	case a.host == "":
-		s.set([]netip.AddrPort{netip.AddrPortFrom(a.ip, a.port)})
+	if a.Name == "" {
+		s.set([]netip.AddrPort{netip.AddrPortFrom(a.IP, a.Port)}) // zero for a Unix socket
 	}
 	return s, nil
 }
@@ -81,3 +84,6 @@ func (s *server) adopt(old *server) {
 	s.endpoints, s.gone = old.endpoints, slices.Concat(old.gone, s.endpoints) // where set looks, in this order
 	s.set(aps)
 }
+
+// checkIP reports an address in the answer of a name server that no server can have.
+func checkIP(ip netip.Addr) error { return address.CheckServer(ip) }

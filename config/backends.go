@@ -7,13 +7,12 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"keyhole/address"
+	"keyhole/backend"
 	"keyhole/config/strict"
 )
 
-const (
-	defaultBalance = "round_robin"
-	defaultRetries = 2
-)
+const defaultRetries = 2
 
 var backendSchema = strict.Schema{
 	What:     "a backend",
@@ -70,14 +69,14 @@ func (d *decoder) backendName(k *yaml.Node) bool {
 }
 
 func (d *decoder) backend(name, n *yaml.Node) Backend {
-	b := Backend{Name: name.Value, Balance: defaultBalance, Retries: defaultRetries}
+	b := Backend{Name: name.Value, Retries: defaultRetries}
 	for k, v := range d.Fields(n, &backendSchema) {
 		switch k.Value {
 		case "servers":
 			b.Servers = d.servers(name, v)
 		case "balance":
-			if s, ok := d.Choice(v, k.Value, "round_robin", "least_connections", "random_two", "client_hash"); ok {
-				b.Balance = s
+			if i, ok := d.ChoiceIndex(v, k.Value, backend.BalanceWords()); ok {
+				b.Balance = backend.Balance(i)
 			}
 		case "proxy_protocol":
 			if s, ok := d.Choice(v, k.Value, "off", "v1", "v2"); ok && s != "off" {
@@ -164,7 +163,7 @@ func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
 // connectable returns the one form of a server address that is valid and not
 // the edge's own.
 func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
-	a, err := parseServer(text)
+	a, err := address.ParseServer(text)
 	if err != nil {
 		d.Fail(n, "%s %s: %v", what, strict.Quote(text), err)
 		return "", false
@@ -174,4 +173,56 @@ func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 		return "", false
 	}
 	return a.String(), true
+}
+
+// backendRef reads the backend of a route: a name, or an address, which
+// becomes a backend of its own, shared by all routes that name it. It returns
+// an index in config.Backends, -1 with a problem reported.
+func (d *decoder) backendRef(n *yaml.Node) int {
+	s, ok := d.Text(n, "backend")
+	if !ok {
+		return -1
+	}
+	if i, ok := d.backends[s]; ok {
+		return i
+	}
+	if _, err := netip.ParseAddr(s); err != nil && !strings.Contains(s, ":") {
+		d.unknownBackend(n, s)
+		return -1
+	}
+	addr, ok := d.connectable(n, "backend", s)
+	if !ok {
+		return -1
+	}
+	i, ok := d.backends[addr]
+	if !ok {
+		i = len(d.config.Backends)
+		d.backends[addr] = i
+		d.config.Backends = append(d.config.Backends, Backend{
+			Name:    addr,
+			Servers: []Server{{Address: addr, Weight: 1, Line: n.Line}},
+			Retries: defaultRetries,
+		})
+	}
+	return i
+}
+
+// maxComparisons bounds the search for suggestions: a large file in which
+// every route names a missing backend would otherwise take minutes.
+const maxComparisons = 1 << 20
+
+func (d *decoder) unknownBackend(n *yaml.Node, name string) {
+	d.comparisons += len(d.names)
+	near := ""
+	if d.comparisons <= maxComparisons {
+		near = strict.Nearest(name, d.names)
+	}
+	switch {
+	case near != "":
+		d.Fail(n, "unknown backend %s, did you mean %s?", strict.Quote(name), strict.Quote(near))
+	case strings.Contains(name, "."):
+		d.Fail(n, "unknown backend %s; if it is an address, add its port: %s", strict.Quote(name), strict.Quote(name+":443"))
+	default:
+		d.Fail(n, "unknown backend %s", strict.Quote(name))
+	}
 }

@@ -126,25 +126,34 @@ var backendCases = []problemCase{
 		listenLine + "backends:\n  shop: {servers: [10.0.0.5, origin.internal, \"2001:db8::1\", \"[2001:db8::1]\", \"origin.internal:\"]}\n" + routesLine,
 		"3:20: server \"10.0.0.5\": missing port, did you mean 10.0.0.5:443?\n" +
 			"3:30: server \"origin.internal\": missing port, did you mean origin.internal:443?\n" +
-			"3:47: server \"2001:db8::1\": missing port, did you mean [2001:db8::1]:443?\n" +
+			"3:47: server \"2001:db8::1\": an IPv6 address needs brackets and a port, did you mean [2001:db8::1]:443?\n" +
 			"3:62: server \"[2001:db8::1]\": missing port, did you mean [2001:db8::1]:443?\n" +
 			"3:79: server \"origin.internal:\": missing port, did you mean origin.internal:443?",
 	},
 	{
 		"bad addresses",
-		listenLine + "backends:\n  shop: {servers: [\":443\", \"10.0.0.5:0\", \"https://x.example:443\", \"10.0.0.300:443\", \"10.0.0.5:x\", \"[fe80::1%eth0]:443\"]}\n" + routesLine,
-		"3:20: server \":443\": missing host, write host:443\n" +
-			"3:28: server \"10.0.0.5:0\": port 0 cannot be connected to\n" +
+		listenLine + "backends:\n  shop: {servers: [\":443\", \"10.0.0.5:0\", \"https://x.example:443\", \"10.0.0.300:443\", \"10.0.0.5:x\", \"[fe80::1]:443\"]}\n" + routesLine,
+		"3:20: server \":443\": missing host, write 127.0.0.1:443 for this machine\n" +
+			"3:28: server \"10.0.0.5:0\": port 0 cannot be connected to, want 1 to 65535\n" +
 			"3:42: server \"https://x.example:443\": an address has no scheme, leave out \"https://\"\n" +
-			"3:67: server \"10.0.0.300:443\": \"10.0.0.300\" is not an IP address\n" +
+			"3:67: server \"10.0.0.300:443\": neither an IP address nor a host name, whose last label is no number\n" +
 			"3:85: server \"10.0.0.5:x\": port \"x\" is not a number up to 65535\n" +
-			"3:99: server \"[fe80::1%eth0]:443\": an IPv6 zone is not supported",
+			"3:99: server \"[fe80::1]:443\": a link-local address needs its interface, as in [fe80::1%eth0]:443",
+	},
+	{
+		"addresses that no server can have",
+		listenLine + "backends:\n  shop: {servers: [0.0.0.0:9001, \"[::]:9001\", 224.0.0.1:443, \"[ff02::1]:443\", \"[::1%lo]:1\"]}\n" + routesLine,
+		"3:20: server \"0.0.0.0:9001\": 0.0.0.0 is no server's address, write 127.0.0.1 for this machine\n" +
+			"3:34: server \"[::]:9001\": :: is no server's address, write [::1] for this machine\n" +
+			"3:47: server \"224.0.0.1:443\": 224.0.0.1 is a multicast address, want a unicast one\n" +
+			"3:62: server \"[ff02::1]:443\": ff02::1 is a multicast address, want a unicast one\n" +
+			"3:79: server \"[::1%lo]:1\": only a link-local address has a zone, leave out \"%lo\"",
 	},
 	{
 		"bad host",
 		listenLine + "backends:\n  shop: {servers: [\"ex ample:443\", \"a..b:443\"]}\n" + routesLine,
-		"3:20: server \"ex ample:443\": host \"ex ample\": name has a character that no host name has\n" +
-			"3:36: server \"a..b:443\": host \"a..b\": name has an empty label",
+		"3:20: server \"ex ample:443\": host name has a character that no host name has\n" +
+			"3:36: server \"a..b:443\": host name has an empty label",
 	},
 	{
 		"unix paths",
@@ -155,23 +164,39 @@ var backendCases = []problemCase{
 			"3:165: server \"unix:/a\\x00\": the path of a Unix socket cannot hold a zero byte",
 	},
 	{
-		"loop through a wildcard",
-		listenLine + "backends:\n  shop: {servers: [127.0.0.1:443, 127.9.9.9:443, \"[::1]:443\", 0.0.0.0:443, \"[::]:443\", localhost:443, \"[::ffff:127.0.0.1]:443\"]}\n" + routesLine,
+		"loop through every address",
+		listenLine + "backends:\n  shop: {servers: [127.0.0.1:443, 127.9.9.9:443, \"[::1]:443\", localhost:443, Localhost.:443, \"[::ffff:127.0.0.1]:443\"]}\n" + routesLine,
 		"3:20: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"\n" +
 			"3:35: server \"127.9.9.9:443\": would connect the edge to itself, it listens on \":443\"\n" +
 			"3:50: server \"[::1]:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:63: server \"0.0.0.0:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:76: server \"[::]:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:88: server \"localhost:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:103: server \"[::ffff:127.0.0.1]:443\": would connect the edge to itself, it listens on \":443\"",
+			"3:63: server \"localhost:443\": would connect the edge to itself, it listens on \":443\"\n" +
+			"3:78: server \"Localhost.:443\": would connect the edge to itself, it listens on \":443\"\n" +
+			"3:94: server \"[::ffff:127.0.0.1]:443\": would connect the edge to itself, it listens on \":443\"",
+	},
+	{
+		"loop through every IPv4 address",
+		"listen: [{address: \"0.0.0.0:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\", localhost:443]}}\n" + routesLine,
+		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"\n" +
+			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"",
+	},
+	{
+		"loop through every IPv6 address",
+		"listen: [{address: \"[::]:443\"}, {address: \"192.0.2.1:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\", localhost:443]}}\n" + routesLine,
+		"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"\n" +
+			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"[::]:443\"",
+	},
+	{
+		"loop through [::] alone",
+		"listen: [{address: \"[::]:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\"]}}\n" + routesLine,
+		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"[::]:443\"\n" +
+			"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"",
 	},
 	{
 		"loop through an address",
-		"listen: [{address: \"192.0.2.1:443\"}, {address: \"127.0.0.1:444\"}, {address: edge.example:445}, {address: localhost:446}]\nbackends: {shop: {servers: [192.0.2.1:443, localhost:444, 0.0.0.0:444, Edge.example:445, 127.0.0.1:446]}}\n" + routesLine,
+		"listen: [{address: \"192.0.2.1:443\"}, {address: \"127.0.0.1:444\"}, {address: edge.example:445}, {address: localhost:446}]\nbackends: {shop: {servers: [192.0.2.1:443, localhost:444, Edge.example.:445, 127.0.0.1:446, 127.0.0.2:446]}}\n" + routesLine,
 		"2:29: server \"192.0.2.1:443\": would connect the edge to itself, it listens on \"192.0.2.1:443\"\n" +
 			"2:44: server \"localhost:444\": would connect the edge to itself, it listens on \"127.0.0.1:444\"\n" +
-			"2:59: server \"0.0.0.0:444\": would connect the edge to itself, it listens on \"127.0.0.1:444\"\n" +
-			"2:72: server \"Edge.example:445\": would connect the edge to itself, it listens on \"edge.example:445\"\n" +
-			"2:90: server \"127.0.0.1:446\": would connect the edge to itself, it listens on \"localhost:446\"",
+			"2:59: server \"Edge.example.:445\": would connect the edge to itself, it listens on \"edge.example:445\"\n" +
+			"2:78: server \"127.0.0.1:446\": would connect the edge to itself, it listens on \"localhost:446\"",
 	},
 }

@@ -28,6 +28,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"keyhole/backend"
 	"keyhole/config/strict"
 	"keyhole/routes"
 )
@@ -49,6 +50,10 @@ type Config struct {
 // Listener is one address that the edge accepts TLS connections on.
 type Listener struct {
 	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
+
+	// IPv6Only is set for "[::]:PORT" when another listener has the port on an IPv4 address or a name. Otherwise
+	// "[::]:PORT" takes IPv4 as well, like ":PORT".
+	IPv6Only bool
 }
 
 // Timeouts bound what a connection may wait for. All are above zero.
@@ -77,9 +82,9 @@ type Log struct {
 type Backend struct {
 	Name           string // for an inline address, the address
 	Servers        []Server
-	Balance        string // "round_robin", "least_connections", "random_two" or "client_hash"
-	Retries        int    // further servers tried after a failure, 0 to 10
-	MaxConnections int    // open at once to each server; 0: no limit
+	Balance        backend.Balance
+	Retries        int // further servers tried after a failure, 0 to 10
+	MaxConnections int // open at once to each server; 0: no limit
 }
 
 // Server is one origin server.

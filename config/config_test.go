@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/address"
+	"keyhole/backend"
 	"keyhole/config/strict"
 	"keyhole/routes"
 )
@@ -80,7 +82,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("Default = %+v, want %+v", c.Default, want)
 	}
 	want := []Backend{{
-		Name: "10.0.0.5:443", Balance: "round_robin", Retries: 2,
+		Name: "10.0.0.5:443", Balance: backend.RoundRobin, Retries: 2,
 		Servers: []Server{{Address: "10.0.0.5:443", Weight: 1, Line: 2}},
 	}}
 	if !reflect.DeepEqual(c.Backends, want) {
@@ -116,17 +118,17 @@ default: {reject: silence, backend: spare}
 `)
 	want := Config{
 		File:     "k.yaml",
-		Listen:   []Listener{{":443"}, {"192.0.2.1:8443"}, {"[2001:db8::1]:0"}},
+		Listen:   []Listener{{Address: ":443"}, {Address: "192.0.2.1:8443"}, {Address: "[2001:db8::1]:0"}},
 		Timeouts: Timeouts{time.Second, 500 * time.Millisecond, 720 * time.Hour, 2 * time.Minute, 90 * time.Minute},
 		Limits:   Limits{1000, 1 << 20},
 		Log:      Log{slog.LevelWarn, "json", "./access.log"},
 		Backends: []Backend{
 			{"shop", []Server{
 				{"10.0.0.5:443", 1, false, 8}, {"origin.internal:443", 256, true, 8}, {"[2001:db8::5]:443", 1, false, 8},
-			}, "client_hash", 0, 7},
-			{"spare", []Server{{"unix:/run/x.sock", 1, false, 13}}, "round_robin", 2, 0},
-			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 21}}, "round_robin", 2, 0},
-			{"db.:443", []Server{{"db.:443", 1, false, 23}}, "round_robin", 2, 0},
+			}, backend.ClientHash, 0, 7},
+			{"spare", []Server{{"unix:/run/x.sock", 1, false, 13}}, backend.RoundRobin, 2, 0},
+			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 21}}, backend.RoundRobin, 2, 0},
+			{"db.:443", []Server{{"db.:443", 1, false, 23}}, backend.RoundRobin, 2, 0},
 		},
 		Default: routes.Default{Backend: 1, Reject: routes.RejectSilence, Line: 24},
 		Routes: []routes.Route{
@@ -275,7 +277,7 @@ func complete(c *Config) error {
 func completeBackends(backends []Backend) error {
 	names := map[string]bool{}
 	for _, b := range backends {
-		if len(b.Servers) == 0 || b.Name == "" || b.Balance == "" || b.Retries < 0 || names[b.Name] {
+		if len(b.Servers) == 0 || b.Name == "" || b.Retries < 0 || names[b.Name] {
 			return fmt.Errorf("backend %+v", b)
 		}
 		names[b.Name] = true
@@ -283,7 +285,12 @@ func completeBackends(backends []Backend) error {
 			if s.Address == "" || s.Weight < 1 || s.Weight > 256 || s.Line < 1 {
 				return fmt.Errorf("backend %q has server %+v", b.Name, s)
 			}
-			if again, err := parseServer(s.Address); err != nil || again.String() != s.Address {
+			// An edge would make a pool of it.
+			c := backend.Config{Servers: []backend.ServerConfig{{Address: s.Address, Weight: s.Weight}}}
+			if _, err := backend.New(c); err != nil {
+				return err
+			}
+			if again, err := address.ParseServer(s.Address); err != nil || again.String() != s.Address {
 				return fmt.Errorf("server address %q reads as %q, %v", s.Address, again, err)
 			}
 		}

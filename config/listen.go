@@ -2,9 +2,12 @@ package config
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"keyhole/address"
 	"keyhole/config/strict"
 )
 
@@ -15,9 +18,9 @@ var listenSchema = strict.Schema{
 	Required: []string{"address"},
 }
 
-// listener is what the checks need to know of a listen address.
+// listener is a listen address and its line in the file.
 type listener struct {
-	address
+	address.Address
 	line int
 }
 
@@ -36,6 +39,7 @@ func (d *decoder) listen(n *yaml.Node) {
 			}
 		}
 	}
+	d.narrow()
 }
 
 func (d *decoder) listenAddress(n *yaml.Node) {
@@ -43,13 +47,13 @@ func (d *decoder) listenAddress(n *yaml.Node) {
 	if !ok {
 		return
 	}
-	a, err := parseListener(s)
+	a, err := address.ParseListener(s)
 	if err != nil {
 		d.Fail(n, "address %s: %v", strict.Quote(s), err)
 		return
 	}
 	for _, l := range d.listeners {
-		if l.same(a) {
+		if address.Overlap(l.Address, a) {
 			d.Fail(n, "address %s is already listened on, by %s on line %d", strict.Quote(s), strict.Quote(l.String()), l.line)
 			return
 		}
@@ -58,44 +62,58 @@ func (d *decoder) listenAddress(n *yaml.Node) {
 	d.config.Listen = append(d.config.Listen, Listener{Address: a.String()})
 }
 
-// isAny reports whether the listener accepts on every address of the machine.
-// On Linux ":443", "0.0.0.0:443" and "[::]:443" do so for both IPv4 and IPv6
-// in Go's net package.
-func (l listener) isAny() bool {
-	return l.path == "" && l.name == "" && (!l.ip.IsValid() || l.ip.IsUnspecified())
-}
-
-// same reports whether both would be bound to one address. Port 0 is another
-// port each time.
-func (l listener) same(a address) bool {
-	if l.port != a.port || l.port == 0 {
-		return false
+// narrow makes a listener on [::] take IPv6 only where another has the port on an IPv4 address, or on a name, which may
+// have one.
+func (d *decoder) narrow() {
+	for i, l := range d.listeners {
+		if l.IP != netip.IPv6Unspecified() || l.Port == 0 {
+			continue
+		}
+		beside := func(o listener) bool { return !o.IP.Is6() && o.Port == l.Port }
+		d.config.Listen[i].IPv6Only = slices.ContainsFunc(d.listeners, beside)
 	}
-	return l.address == a || l.isAny() && (listener{address: a}).isAny()
 }
 
-// reachedBy reports whether a connection to the server address a would arrive
-// at the listener, as far as the addresses tell: names are resolved later.
-func (l listener) reachedBy(a address) bool {
-	switch {
-	case a.path != "" || l.port != a.port || l.port == 0:
-		return false
-	case l.isAny() || l.isLocalhost():
-		return a.isLocal()
-	case l.name != "":
-		return a.name == l.name
-	case a.isLocalhost() || a.ip.IsUnspecified(): // the unspecified address connects to loopback
-		return l.ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || l.ip == netip.IPv6Loopback()
-	}
-	return l.ip == a.ip
-}
-
-// loop returns the listener that a server address would connect to.
-func (d *decoder) loop(a address) (listener, bool) {
-	for _, l := range d.listeners {
-		if l.reachedBy(a) {
+// loop returns the listener that a server address would connect to, as far as the addresses tell: other names than
+// localhost are resolved later.
+func (d *decoder) loop(a address.Address) (listener, bool) {
+	for i, l := range d.listeners {
+		if l.Port == a.Port && l.Port != 0 && reaches(a, l.Address, d.config.Listen[i].IPv6Only) {
 			return l, true
 		}
 	}
 	return listener{}, false
+}
+
+func reaches(to, l address.Address, ipv6Only bool) bool {
+	if to.Name != "" && strings.TrimSuffix(to.Name, ".") == strings.TrimSuffix(l.Name, ".") {
+		return true
+	}
+	for _, t := range addresses(to) {
+		for _, b := range bound(l) {
+			if address.Reaches(t, b, ipv6Only, netip.Addr.IsLoopback) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bound returns the addresses that a listener is bound to, as far as they are known.
+func bound(l address.Address) []netip.Addr {
+	if l.Name == "" && !l.IP.IsValid() {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	return addresses(l)
+}
+
+// addresses returns the addresses that a server is at, as far as they are known.
+func addresses(a address.Address) []netip.Addr {
+	switch {
+	case a.IP.IsValid():
+		return []netip.Addr{a.IP}
+	case strings.TrimSuffix(a.Name, ".") == "localhost":
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	}
+	return nil
 }

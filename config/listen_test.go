@@ -1,6 +1,29 @@
 package config
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
+
+// A listener on [::] leaves IPv4 to one that has the port for it.
+func TestIPv6Only(t *testing.T) {
+	for _, c := range []struct{ beside, want string }{
+		{`":8443"`, "[{[::]:443 false} {:8443 false}]"},
+		{`"192.0.2.1:8443"`, "[{[::]:443 false} {192.0.2.1:8443 false}]"},
+		{`"0.0.0.0:443"`, "[{[::]:443 true} {0.0.0.0:443 false}]"},
+		{`"[::ffff:0.0.0.0]:443"`, "[{[::]:443 true} {0.0.0.0:443 false}]"},
+		{`"192.0.2.1:443"`, "[{[::]:443 true} {192.0.2.1:443 false}]"},
+		{`"edge.example:443"`, "[{[::]:443 true} {edge.example:443 false}]"},
+	} {
+		got := mustParse(t, "listen: [{address: \"[::]:443\"}, {address: "+c.beside+"}]\n"+routesLine)
+		if s := fmt.Sprint(got.Listen); s != c.want {
+			t.Errorf("Listen = %s, want %s", s, c.want)
+		}
+	}
+	if c := mustParse(t, "listen: [{address: \"[::]:0\"}, {address: \"0.0.0.0:0\"}]\n"+routesLine); c.Listen[0].IPv6Only {
+		t.Errorf("Listen = %v, want the first for IPv4 too: port 0 is another each time", c.Listen)
+	}
+}
 
 func TestListenProblems(t *testing.T) { checkProblems(t, listenCases) }
 
@@ -58,7 +81,7 @@ var listenCases = []problemCase{
 	{
 		"only an IPv6 address",
 		"listen: [{address: \"::\"}]\n" + routesLine,
-		`1:20: address "::": missing port, did you mean [::]:443?`,
+		`1:20: address "::": an IPv6 address needs brackets and a port, did you mean [::]:443?`,
 	},
 	{
 		"only brackets",
@@ -83,7 +106,7 @@ var listenCases = []problemCase{
 	{
 		"only a colon",
 		"listen: [{address: \":\"}]\n" + routesLine,
-		`1:20: address ":": port "" is not a number up to 65535`,
+		`1:20: address ":": missing port, did you mean :443?`,
 	},
 	{
 		"service name",
@@ -108,7 +131,7 @@ var listenCases = []problemCase{
 	{
 		"bad IP",
 		"listen: [{address: \"10.0.0.300:443\"}]\n" + routesLine,
-		`1:20: address "10.0.0.300:443": "10.0.0.300" is not an IP address`,
+		`1:20: address "10.0.0.300:443": neither an IP address nor a host name, whose last label is no number`,
 	},
 	{
 		"duplicate",
@@ -116,10 +139,28 @@ var listenCases = []problemCase{
 		`3:15: address "192.0.2.1:0443" is already listened on, by "192.0.2.1:443" on line 2`,
 	},
 	{
-		"wildcards are one address",
-		"listen:\n  - {address: \":443\"}\n  - {address: \"0.0.0.0:443\"}\n  - {address: \"[::]:443\"}\n" + routesLine,
+		"every address includes each",
+		"listen:\n  - {address: \":443\"}\n  - {address: \"0.0.0.0:443\"}\n  - {address: \"[::]:443\"}\n  - {address: \"127.0.0.1:443\"}\n  - {address: \"edge.example:443\"}\n" + routesLine,
 		"3:15: address \"0.0.0.0:443\" is already listened on, by \":443\" on line 2\n" +
-			"4:15: address \"[::]:443\" is already listened on, by \":443\" on line 2",
+			"4:15: address \"[::]:443\" is already listened on, by \":443\" on line 2\n" +
+			"5:15: address \"127.0.0.1:443\" is already listened on, by \":443\" on line 2\n" +
+			"6:15: address \"edge.example:443\" is already listened on, by \":443\" on line 2",
+	},
+	{
+		"0.0.0.0 is IPv4 and [::] beside it IPv6",
+		"listen:\n  - {address: \"[::]:443\"}\n  - {address: \"0.0.0.0:443\"}\n  - {address: \"127.0.0.1:443\"}\n  - {address: \"[::1]:443\"}\n" + routesLine,
+		"4:15: address \"127.0.0.1:443\" is already listened on, by \"0.0.0.0:443\" on line 3\n" +
+			"5:15: address \"[::1]:443\" is already listened on, by \"[::]:443\" on line 2",
+	},
+	{
+		"link-local without a zone",
+		"listen: [{address: \"[fe80::1]:443\"}]\n" + routesLine,
+		`1:20: address "[fe80::1]:443": a link-local address needs its interface, as in [fe80::1%eth0]:443`,
+	},
+	{
+		"multicast",
+		"listen: [{address: \"224.0.0.1:443\"}]\n" + routesLine,
+		`1:20: address "224.0.0.1:443": 224.0.0.1 is a multicast address, want a unicast one`,
 	},
 	{
 		"protocol http",

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -131,16 +132,20 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 }
 
 func (d *decoder) reject(n *yaml.Node) routes.Reject {
-	s, ok := d.Choice(n, "reject", "alert", "close", "reset", "silence")
+	i, ok := d.ChoiceIndex(n, "reject", rejectWords)
 	if !ok {
 		return routes.RejectInherit
 	}
-	r, err := routes.ParseReject(s)
-	if err != nil {
-		d.Fail(n, "reject %s: %v", strict.Quote(s), err)
-	}
-	return r
+	return routes.RejectAlert + routes.Reject(i)
 }
+
+// rejectWords are those of a configuration, which has no word for RejectInherit.
+var rejectWords = func() (words []string) {
+	for r := routes.RejectAlert; r <= routes.RejectSilence; r++ {
+		words = append(words, r.String())
+	}
+	return words
+}()
 
 // defaultRoute reads what happens to names without a route. Both keys together
 // make sense: reject is then for connections that no route may take at all.
@@ -195,4 +200,36 @@ func patternNodes(route *yaml.Node) map[string]*yaml.Node {
 		}
 	}
 	return out
+}
+
+// A set is a list without duplicates. Most routes have one name, for which a
+// map would cost more than all else; some have a hundred thousand.
+type set struct {
+	list  []string
+	index map[string]struct{} // of the list once it is long
+}
+
+// add reports whether s was not there yet.
+func (t *set) add(s string) bool {
+	if t.has(s) {
+		return false
+	}
+	t.list = append(t.list, s)
+	if t.index != nil {
+		t.index[s] = struct{}{}
+	} else if len(t.list) == 32 {
+		t.index = make(map[string]struct{}, 2*len(t.list))
+		for _, s := range t.list {
+			t.index[s] = struct{}{}
+		}
+	}
+	return true
+}
+
+func (t *set) has(s string) bool {
+	if t.index == nil {
+		return slices.Contains(t.list, s)
+	}
+	_, ok := t.index[s]
+	return ok
 }

@@ -1,6 +1,10 @@
 package config
 
-import "testing"
+import (
+	"slices"
+	"strconv"
+	"testing"
+)
 
 func TestRouteProblems(t *testing.T) { checkProblems(t, routeCases) }
 
@@ -62,10 +66,10 @@ var routeCases = []problemCase{
 		"inline addresses",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: 10.0.0.5}\n  - {sni: b.example, backend: \"::1\"}\n  - {sni: c.example, backend: \"unix:run/x\"}\n  - {sni: d.example, backend: \"10.0.0.5:0\"}\n  - {sni: e.example, backend: \":443\"}\n",
 		"4:31: backend \"10.0.0.5\": missing port, did you mean 10.0.0.5:443?\n" +
-			"5:31: backend \"::1\": missing port, did you mean [::1]:443?\n" +
+			"5:31: backend \"::1\": an IPv6 address needs brackets and a port, did you mean [::1]:443?\n" +
 			"6:31: backend \"unix:run/x\": the path of a Unix socket must be absolute, such as unix:/run/origin.sock\n" +
-			"7:31: backend \"10.0.0.5:0\": port 0 cannot be connected to\n" +
-			"8:31: backend \":443\": missing host, write host:443",
+			"7:31: backend \"10.0.0.5:0\": port 0 cannot be connected to, want 1 to 65535\n" +
+			"8:31: backend \":443\": missing host, write 127.0.0.1:443 for this machine",
 	},
 	{
 		"inline loop",
@@ -166,4 +170,24 @@ var routeCases = []problemCase{
 			"5:36: unknown backend \"shp\", did you mean \"shop\"?\n" +
 			"5:41: unknown key `sni`, want one of `reject`, `backend`",
 	},
+}
+
+func TestSet(t *testing.T) {
+	var s set
+	var want []string
+	for i := range 100 {
+		w := strconv.Itoa(i)
+		want = append(want, w)
+		if !s.add(w) {
+			t.Errorf("add(%q) = false, want true", w)
+		}
+		for _, old := range []string{"0", strconv.Itoa(i / 2), w} {
+			if s.add(old) {
+				t.Errorf("add(%q) again, after %d, = true, want false", old, i)
+			}
+		}
+	}
+	if !slices.Equal(s.list, want) {
+		t.Errorf("list = %q, want %q", s.list, want)
+	}
 }

@@ -27,11 +27,7 @@ func pools(c *config.Config, old []*backend.Pool) ([]*backend.Pool, error) {
 }
 
 func pool(b config.Backend) (*backend.Pool, error) {
-	balance, err := backend.ParseBalance(b.Balance)
-	if err != nil {
-		return nil, err
-	}
-	c := backend.Config{Name: b.Name, Balance: balance, Retries: b.Retries, MaxConnections: b.MaxConnections}
+	c := backend.Config{Name: b.Name, Balance: b.Balance, Retries: b.Retries, MaxConnections: b.MaxConnections}
 	for _, s := range b.Servers {
 		c.Servers = append(c.Servers, backend.ServerConfig{Address: s.Address, Weight: s.Weight, Backup: s.Backup})
 	}

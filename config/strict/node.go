@@ -175,12 +175,24 @@ func (d *Decoder) Texts(n *yaml.Node, name string) iter.Seq2[*yaml.Node, string]
 
 // Choice reads one of a few words.
 func (d *Decoder) Choice(n *yaml.Node, name string, words ...string) (string, bool) {
-	s, ok := d.Text(n, name)
-	if ok && !slices.Contains(words, s) {
-		d.Fail(n, "unknown value %s for %s%s", Quote(s), Key(name), didYouMean(s, words, Quote))
+	i, ok := d.ChoiceIndex(n, name, words)
+	if !ok {
 		return "", false
 	}
-	return s, ok
+	return words[i], true
+}
+
+// ChoiceIndex reads one of a few words and returns its index.
+func (d *Decoder) ChoiceIndex(n *yaml.Node, name string, words []string) (int, bool) {
+	s, ok := d.Text(n, name)
+	if !ok {
+		return 0, false
+	}
+	i := slices.Index(words, s)
+	if i < 0 {
+		d.Fail(n, "unknown value %s for %s%s", Quote(s), Key(name), didYouMean(s, words, Quote))
+	}
+	return i, i >= 0
 }
 
 // Integer reads a whole number within bounds, both included.
