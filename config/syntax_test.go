@@ -121,6 +121,56 @@ var syntaxCases = []problemCase{
 		`2:11: YAML aliases are not supported, write the value out`,
 	},
 	{
+		"unknown alias below a comment",
+		"# *x\n" + listenLine + "log: {access: \"*x\", level: *x}\n" + routesLine,
+		`3:28: YAML aliases are not supported, write the value out`,
+	},
+	{
+		"pattern without quotes",
+		listenLine + "routes:\n  - sni: *.example.com\n    backend: 10.0.0.5:443\n",
+		`3:10: a value that begins with * must be quoted, did you mean "*.example.com"?`,
+	},
+	{
+		"pattern without quotes in braces",
+		listenLine + "routes:\n  - {sni: **.example.com, backend: 10.0.0.5:443}\n",
+		`3:11: a value that begins with * must be quoted, did you mean "**.example.com"?`,
+	},
+	{
+		"pattern without quotes in a list",
+		listenLine + "routes:\n  - {sni: [*.a.example, b.example], backend: 10.0.0.5:443}\n",
+		`3:12: a value that begins with * must be quoted, did you mean "*.a.example"?`,
+	},
+	{
+		"pattern without quotes below others",
+		listenLine + "routes:\n  - sni:\n      - b.example # *.c\n      - *bücher.example\n    backend: 10.0.0.5:443\n",
+		`5:9: a value that begins with * must be quoted, did you mean "*bücher.example"?`,
+	},
+	{
+		"pattern without quotes after one with",
+		listenLine + "routes:\n  - {sni: \"*.é, \\\" *.y\", alpn: '*.x '' *.z', backend: **}\n",
+		`3:55: a value that begins with * must be quoted, did you mean "**"?`,
+	},
+	{
+		"pattern without quotes as a key",
+		listenLine + "backends: {a: &b {}, *.example.com: 1}\n" + routesLine,
+		`2:22: a value that begins with * must be quoted, did you mean "*.example.com"?`,
+	},
+	{
+		"star without quotes on the first line",
+		"listen: [{address: *:443}]\n" + routesLine,
+		`1:20: a value that begins with * must be quoted, did you mean "*:443"?`,
+	},
+	{
+		"star alone",
+		listenLine + "routes: [{sni: *, backend: 10.0.0.5:443}]\n",
+		`2:16: a value that begins with * must be quoted, did you mean "*"?`,
+	},
+	{
+		"ampersand",
+		listenLine + "log: {access: &.log}\n" + routesLine,
+		`2:15: a value that begins with & must be quoted, did you mean "&.log"?`,
+	},
+	{
 		"anchor and alias",
 		listenLine + "timeouts: &x {hello: 5s}\nlog: *x\n" + routesLine,
 		"2:11: YAML anchors are not supported, write the value out where it is used\n" +

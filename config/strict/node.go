@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -246,4 +247,24 @@ func (d *Decoder) DurationUpTo(n *yaml.Node, name string, most time.Duration, ds
 	default:
 		*dst = v
 	}
+}
+
+// SecondsOrOff reads a duration in whole seconds, from 1s to most, or the word off, which is 0.
+func (d *Decoder) SecondsOrOff(n *yaml.Node, name string, most time.Duration) (time.Duration, bool) {
+	s, ok := d.Text(n, name)
+	if !ok || s == "off" {
+		return 0, ok
+	}
+	v, err := time.ParseDuration(s)
+	if err == nil && v >= time.Second && v <= most && v%time.Second == 0 {
+		return v, true
+	}
+	hint := ""
+	if near := Nearest(s, []string{"off"}); near != "" {
+		hint = ", did you mean " + Quote(near) + "?"
+	} else if meant := suggestDuration(s); err != nil && strings.HasSuffix(meant, "?") {
+		hint = meant
+	}
+	d.Fail(n, "%s must be off or whole seconds from 1s to %dh, got %s%s", Key(name), most/time.Hour, Quote(s), hint)
+	return 0, false
 }

@@ -117,7 +117,9 @@ var syntaxHints = map[string]string{
 // syntaxError reports what the YAML reader could not read.
 func (d *Decoder) syntaxError(data []byte, err error) {
 	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
-		line, col := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
+		first, _ := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
+		line := blockError(data, err, first)
+		_, col := mark(lineText(data, line), func(word string) bool { return word == "*"+m[1] })
 		d.FailAt(line, col, "YAML aliases are not supported, write the value out")
 		return
 	}
@@ -136,6 +138,12 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 	if message == "did not find expected key" || message == "did not find expected '-' indicator" {
 		line = blockError(data, err, line)
 	}
+	if message == unquoted {
+		if word, col := mark(lineText(data, line), isUnquoted); word != "" {
+			d.FailAt(line, col, "a value that begins with %s must be quoted, did you mean %s?", word[:1], Quote(word))
+			return
+		}
+	}
 	if tab := tabIndent(data, line); tab > 0 {
 		d.FailAt(line, tab, "a tab in the indentation, YAML wants spaces")
 		return
@@ -144,9 +152,10 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 }
 
 // blockError finds the line of an error inside a block. The YAML reader says
-// where the block begins, which may be the top of the file, so this looks for
-// the shortest beginning of the file that fails in the same way. A file too
-// large for reading it some twenty times over keeps the reader's line.
+// where the block begins, which may be the top of the file, or nothing at all,
+// so this looks for the shortest beginning of the file that fails in the same
+// way. A file too large for reading it some twenty times over keeps the
+// reader's line.
 func blockError(data []byte, err error, line int) int {
 	if len(data) > 1<<20 {
 		return line
