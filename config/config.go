@@ -56,12 +56,13 @@ type Listener struct {
 	IPv6Only bool
 }
 
-// Timeouts bound what a connection may wait for. All are above zero.
+// Timeouts bound what a connection may wait for. All but Keepalive are above zero.
 type Timeouts struct {
 	Hello     time.Duration // from accept to the last byte of the ClientHello
 	Connect   time.Duration // of one attempt to reach one server
 	Idle      time.Duration // no byte in either direction; a route may have its own
 	HalfClose time.Duration // from one side's FIN to the other's
+	Keepalive time.Duration // without a sign of life from a peer until it is asked for one, in whole seconds; 0: never
 	Drain     time.Duration // from SIGTERM until open connections are cut
 }
 
@@ -69,6 +70,7 @@ type Timeouts struct {
 type Limits struct {
 	Connections int // open at once; 0: as many as the descriptor limit allows
 	HelloBytes  int // size of a ClientHello in bytes, record headers included
+	HelloMemory int // bytes that all unfinished ClientHellos hold together; at least HelloBytes
 }
 
 // Log says what is logged and where.
@@ -76,6 +78,8 @@ type Log struct {
 	Level  slog.Level
 	Format string // "text" or "json"
 	Access string // "stdout", "stderr", "off" or the path of a file
+
+	SkipNoBytes bool // no record of a connection that ended without a byte
 }
 
 // Backend is a set of servers that a route sends connections to.
@@ -147,9 +151,10 @@ func newDecoder(file string) *decoder {
 				Connect:   3 * time.Second,
 				Idle:      time.Hour,
 				HalfClose: time.Minute,
+				Keepalive: time.Minute,
 				Drain:     30 * time.Second,
 			},
-			Limits:  Limits{HelloBytes: 65536},
+			Limits:  Limits{HelloBytes: 64 << 10, HelloMemory: 64 << 20},
 			Log:     Log{Level: slog.LevelInfo, Format: "text", Access: "stdout"},
 			Default: routes.Default{Backend: -1, Reject: routes.RejectAlert},
 		},

@@ -69,13 +69,13 @@ func TestExampleFile(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	c := mustParse(t, listenLine+routesLine)
-	if want := (Timeouts{5 * time.Second, 3 * time.Second, time.Hour, time.Minute, 30 * time.Second}); c.Timeouts != want {
+	if want := (Timeouts{5 * time.Second, 3 * time.Second, time.Hour, time.Minute, time.Minute, 30 * time.Second}); c.Timeouts != want {
 		t.Errorf("Timeouts = %+v, want %+v", c.Timeouts, want)
 	}
-	if want := (Limits{Connections: 0, HelloBytes: 65536}); c.Limits != want {
+	if want := (Limits{Connections: 0, HelloBytes: 65536, HelloMemory: 67108864}); c.Limits != want {
 		t.Errorf("Limits = %+v, want %+v", c.Limits, want)
 	}
-	if want := (Log{slog.LevelInfo, "text", "stdout"}); c.Log != want {
+	if want := (Log{slog.LevelInfo, "text", "stdout", false}); c.Log != want {
 		t.Errorf("Log = %+v, want %+v", c.Log, want)
 	}
 	if want := (routes.Default{Backend: -1, Reject: routes.RejectAlert}); c.Default != want {
@@ -93,9 +93,9 @@ func TestDefaults(t *testing.T) {
 func TestEveryValue(t *testing.T) {
 	c := mustParse(t, `
 listen: [{address: ":443"}, {address: "192.0.2.1:8443", protocol: tls}, {address: "[2001:DB8::1]:0"}]
-timeouts: {hello: 1s, connect: 500ms, idle: 720h, half_close: 2m, drain: 1h30m}
-limits: {connections: 1000, connections_per_ip: 0, rate_per_ip: 0, hello_bytes: 1048576}
-log: {level: warn, format: json, access: ./access.log}
+timeouts: {hello: 1s, connect: 500ms, idle: 720h, half_close: 2m, keepalive: 1m30s, drain: 1h30m}
+limits: {connections: 1000, connections_per_ip: 0, rate_per_ip: 0, hello_bytes: 1048576, hello_memory: 1048576}
+log: {level: warn, format: json, access: ./access.log, skip: [no_bytes]}
 backends:
   shop:
     servers: [10.0.0.5:0443, {address: "Origin.Internal:443", weight: 256, backup: true}, "[2001:DB8::5]:443"]
@@ -110,8 +110,9 @@ routes:
     backend: shop
     allow: [192.0.2.0/24, 198.51.100.7, "::ffff:203.0.113.0/120"]
     idle_timeout: 10m
+    keepalive: 30s
     reject: reset
-  - {sni: b.example, alpn: h2, backend: "10.0.0.9:443", allow: 192.0.2.1}
+  - {sni: b.example, alpn: h2, backend: "10.0.0.9:443", allow: 192.0.2.1, keepalive: off}
   - {sni: c.example, backend: "10.0.0.9:0443"}
   - {sni: d.example, backend: "DB.:443"}
 default: {reject: silence, backend: spare}
@@ -119,36 +120,36 @@ default: {reject: silence, backend: spare}
 	want := Config{
 		File:     "k.yaml",
 		Listen:   []Listener{{Address: ":443"}, {Address: "192.0.2.1:8443"}, {Address: "[2001:db8::1]:0"}},
-		Timeouts: Timeouts{time.Second, 500 * time.Millisecond, 720 * time.Hour, 2 * time.Minute, 90 * time.Minute},
-		Limits:   Limits{1000, 1 << 20},
-		Log:      Log{slog.LevelWarn, "json", "./access.log"},
+		Timeouts: Timeouts{time.Second, 500 * time.Millisecond, 720 * time.Hour, 2 * time.Minute, 90 * time.Second, 90 * time.Minute},
+		Limits:   Limits{1000, 1 << 20, 1 << 20},
+		Log:      Log{slog.LevelWarn, "json", "./access.log", true},
 		Backends: []Backend{
 			{"shop", []Server{
 				{"10.0.0.5:443", 1, false, 8}, {"origin.internal:443", 256, true, 8}, {"[2001:db8::5]:443", 1, false, 8},
 			}, backend.ClientHash, 0, 7},
 			{"spare", []Server{{"unix:/run/x.sock", 1, false, 13}}, backend.RoundRobin, 2, 0},
-			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 21}}, backend.RoundRobin, 2, 0},
-			{"db.:443", []Server{{"db.:443", 1, false, 23}}, backend.RoundRobin, 2, 0},
+			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 22}}, backend.RoundRobin, 2, 0},
+			{"db.:443", []Server{{"db.:443", 1, false, 24}}, backend.RoundRobin, 2, 0},
 		},
-		Default: routes.Default{Backend: 1, Reject: routes.RejectSilence, Line: 24},
+		Default: routes.Default{Backend: 1, Reject: routes.RejectSilence, Line: 25},
 		Routes: []routes.Route{
 			{
 				SNI: []string{"shop.example.com", "*.xn--bcher-kva.example"}, ALPN: []string{"h2", "http/1.1"}, Backend: 0,
 				Allow: []netip.Prefix{
 					netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("203.0.113.0/24"),
 				},
-				IdleTimeout: 10 * time.Minute, Reject: routes.RejectReset, Line: 15,
+				IdleTimeout: 10 * time.Minute, Keepalive: 30 * time.Second, Reject: routes.RejectReset, Line: 15,
 			},
 			{
 				SNI: []string{"b.example"}, ALPN: []string{"h2"}, Backend: 2,
-				Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, Line: 21,
+				Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, Keepalive: -1, Line: 22,
 			},
-			{SNI: []string{"c.example"}, Backend: 2, Line: 22},
-			{SNI: []string{"d.example"}, Backend: 3, Line: 23},
+			{SNI: []string{"c.example"}, Backend: 2, Line: 23},
+			{SNI: []string{"d.example"}, Backend: 3, Line: 24},
 		},
 	}
-	if m := c.Table.Lookup([]byte("B.Example"), []byte("\x02h2"), netip.MustParseAddr("192.0.2.1")); m.Outcome != routes.Matched || m.Route.Line != 21 {
-		t.Errorf("Table.Lookup(B.Example) = %+v, want the route of line 21", m)
+	if m := c.Table.Lookup([]byte("B.Example"), []byte("\x02h2"), netip.MustParseAddr("192.0.2.1")); m.Outcome != routes.Matched || m.Route.Line != 22 {
+		t.Errorf("Table.Lookup(B.Example) = %+v, want the route of line 22", m)
 	}
 	c.Table = nil
 	if !reflect.DeepEqual(*c, want) {
@@ -169,14 +170,14 @@ func TestSchema(t *testing.T) {
 		{`listen: [{address: ":80", protocol: http}]`, false},
 		{`listen: [{address: ":443", proxy_protocol_from: [10.0.0.0/8]}]`, false},
 		{`admin: {address: 127.0.0.1:9180}`, false},
-		{`timeouts: {hello: 5s, connect: 3s, idle: 1h, half_close: 1m, drain: 30s}`, true},
+		{`timeouts: {hello: 5s, connect: 3s, idle: 1h, half_close: 1m, keepalive: 60s, drain: 30s}`, true},
 		{`limits: {connections: auto}`, true},
 		{`limits: {connections_per_ip: 0}`, true},
 		{`limits: {connections_per_ip: 100}`, false},
 		{`limits: {rate_per_ip: 0}`, true},
 		{`limits: {rate_per_ip: 10}`, false},
-		{`limits: {hello_bytes: 65536}`, true},
-		{`log: {level: info, format: text, access: stdout}`, true},
+		{`limits: {hello_bytes: 65536, hello_memory: 67108864}`, true},
+		{`log: {level: info, format: text, access: stdout, skip: [no_bytes]}`, true},
 		{`backends: {shop: {` + server + `}}`, true},
 		{`backends: {shop: {servers: [{address: "origin.internal:443", weight: 2, backup: true}, 10.0.0.5:443]}}`, true},
 		{`backends: {shop: {` + server + `, balance: least_connections}}`, true},
@@ -188,7 +189,7 @@ func TestSchema(t *testing.T) {
 		{`backends: {shop: {` + server + `, eject: {failures: 5, within: 10s, for: 30s}}}`, false},
 		{`backends: {shop: {` + server + `, retries: 2}}`, true},
 		{`backends: {shop: {` + server + `, max_connections: 0}}`, true},
-		{`routes: [{sni: a.example, alpn: [h2], backend: "10.0.0.5:443", allow: [192.0.2.0/24], idle_timeout: 10m, reject: reset}]`, true},
+		{`routes: [{sni: a.example, alpn: [h2], backend: "10.0.0.5:443", allow: [192.0.2.0/24], idle_timeout: 10m, keepalive: off, reject: reset}]`, true},
 		{`default: {reject: alert}`, true},
 		{`default: {backend: "10.0.0.5:443"}`, true},
 	} {
@@ -253,13 +254,15 @@ func complete(c *Config) error {
 		}
 	}
 	switch {
+	case t.Keepalive < 0 || t.Keepalive > maxKeepalive || t.Keepalive%time.Second != 0:
+		return fmt.Errorf("Timeouts.Keepalive = %v", t.Keepalive)
 	case len(c.Listen) == 0:
 		return errors.New("Listen is empty")
 	case c.Table == nil:
 		return errors.New("Table is nil")
 	case len(c.Routes) == 0 && c.Default.Backend < 0:
 		return errors.New("no route and no default backend")
-	case c.Limits.HelloBytes < minHelloBytes || c.Limits.HelloBytes > maxHelloBytes || c.Limits.Connections < 0:
+	case c.Limits.HelloBytes < minHelloBytes || c.Limits.HelloBytes > maxHelloBytes || c.Limits.HelloMemory < c.Limits.HelloBytes || c.Limits.Connections < 0:
 		return fmt.Errorf("Limits = %+v", c.Limits)
 	case c.Log.Access == "" || c.Log.Format == "":
 		return fmt.Errorf("Log = %+v", c.Log)

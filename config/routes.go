@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ var (
 	routeSchema = strict.Schema{
 		What:     "a route",
 		Want:     "a mapping such as {sni: shop.example.com, backend: shop}",
-		Keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "reject"},
+		Keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "keepalive", "reject"},
 		Required: []string{"sni", "backend"},
 	}
 	defaultSchema = strict.Schema{What: "`default`", Want: "a mapping such as {reject: alert}", Keys: []string{"reject", "backend"}}
@@ -65,6 +66,10 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 			r.Allow = d.prefixes(v)
 		case "idle_timeout":
 			d.Duration(v, k.Value, &r.IdleTimeout)
+		case "keepalive":
+			if s, ok := d.SecondsOrOff(v, k.Value, maxKeepalive); ok {
+				r.Keepalive = cmp.Or(s, -1)
+			}
 		case "reject":
 			r.Reject = d.reject(v)
 		}

@@ -47,7 +47,7 @@ var routeCases = []problemCase{
 	{
 		"unknown key",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: m.example, backend: shop, priority: 1}\n",
-		"4:37: unknown key `priority`, want one of `sni`, `alpn`, `backend`, `allow`, `idle_timeout`, `reject`",
+		"4:37: unknown key `priority`, want one of `sni`, `alpn`, `backend`, `allow`, `idle_timeout`, `keepalive`, `reject`",
 	},
 	{
 		"duplicate key",

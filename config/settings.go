@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"path"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -44,8 +46,11 @@ func (d *decoder) document(root *yaml.Node) {
 var timeoutsSchema = strict.Schema{
 	What: "`timeouts`",
 	Want: "a mapping such as {hello: 5s}",
-	Keys: []string{"hello", "connect", "idle", "half_close", "drain"},
+	Keys: []string{"hello", "connect", "idle", "half_close", "keepalive", "drain"},
 }
+
+// maxKeepalive is, in whole hours, what Linux takes for TCP_KEEPIDLE: 32767 s.
+const maxKeepalive = 9 * time.Hour
 
 func (d *decoder) timeouts(n *yaml.Node) {
 	t := &d.config.Timeouts
@@ -59,6 +64,10 @@ func (d *decoder) timeouts(n *yaml.Node) {
 			d.Duration(v, k.Value, &t.Idle)
 		case "half_close":
 			d.Duration(v, k.Value, &t.HalfClose)
+		case "keepalive":
+			if s, ok := d.SecondsOrOff(v, k.Value, maxKeepalive); ok {
+				t.Keepalive = s
+			}
 		case "drain":
 			d.Duration(v, k.Value, &t.Drain)
 		}
@@ -69,28 +78,38 @@ const (
 	maxConnections = 10_000_000 // ten times what Linux lets a process open as shipped
 	minHelloBytes  = 512        // a hello of TLS 1.3 with few extensions
 	maxHelloBytes  = 1 << 20    // one connection may hold this much before it is known to be TLS
+	maxHelloMemory = 1 << 40    // more than any machine has to spare
 )
 
 var limitsSchema = strict.Schema{
 	What: "`limits`",
 	Want: "a mapping such as {hello_bytes: 65536}",
-	Keys: []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes"},
+	Keys: []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes", "hello_memory"},
 }
 
 func (d *decoder) limits(n *yaml.Node) {
+	l := &d.config.Limits
+	var memory *yaml.Node // of hello_memory, once it is read
 	for k, v := range d.Fields(n, &limitsSchema) {
 		switch k.Value {
 		case "connections":
 			d.connections(v)
 		case "hello_bytes":
 			if i, ok := d.Integer(v, k.Value, minHelloBytes, maxHelloBytes); ok {
-				d.config.Limits.HelloBytes = i
+				l.HelloBytes = i
+			}
+		case "hello_memory":
+			if i, ok := d.Integer(v, k.Value, minHelloBytes, maxHelloMemory); ok {
+				l.HelloMemory, memory = i, v
 			}
 		default: // connections_per_ip and rate_per_ip, where 0 is no limit
 			if _, ok := strict.Number(v, 0, 0); !ok {
 				d.unsupported(v, k.Value)
 			}
 		}
+	}
+	if memory != nil && l.HelloMemory < l.HelloBytes {
+		d.Fail(memory, "`hello_memory` must be at least `hello_bytes`, %d, or the largest hello would never fit, got %d", l.HelloBytes, l.HelloMemory)
 	}
 }
 
@@ -104,7 +123,7 @@ func (d *decoder) connections(n *yaml.Node) {
 }
 
 var (
-	logSchema = strict.Schema{What: "`log`", Want: "a mapping such as {level: info}", Keys: []string{"level", "format", "access"}}
+	logSchema = strict.Schema{What: "`log`", Want: "a mapping such as {level: info}", Keys: []string{"level", "format", "access", "skip"}}
 	logLevels = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
@@ -123,12 +142,30 @@ func (d *decoder) log(n *yaml.Node) {
 			}
 		case "access":
 			d.access(v)
+		case "skip":
+			d.skip(v)
 		}
 	}
 }
 
-// access reads where the access log goes. A bare word that is none of the
-// three is a slip, not a file: "stdot" would otherwise be created.
+// skip reads the reasons whose records are left out, of which there is one. A list of none is the default.
+func (d *decoder) skip(n *yaml.Node) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		return
+	}
+	for e := range d.Texts(n, "skip") {
+		if _, ok := d.Choice(e, "skip", "no_bytes"); !ok {
+			continue
+		}
+		if d.config.Log.SkipNoBytes {
+			d.Fail(e, "duplicate reason %s", strict.Quote(e.Value))
+		}
+		d.config.Log.SkipNoBytes = true
+	}
+}
+
+// access reads where the access log goes. A bare word that is none of the three is a slip, not a file: "stdot" would
+// otherwise be created.
 func (d *decoder) access(n *yaml.Node) {
 	s, ok := d.Text(n, "access")
 	switch {
@@ -145,5 +182,23 @@ func (d *decoder) access(n *yaml.Node) {
 			return
 		}
 	}
+	if word := stream(s); word != "" {
+		d.Fail(n, "access %s: write %s", strict.Quote(s), word)
+		return
+	}
 	d.config.Log.Access = s
+}
+
+// stream returns the word for a path of a standard stream, and "" for any other path. Opened by its path, a stream that
+// is a socket is refused, and a file gets an offset of its own.
+func stream(file string) string {
+	switch path.Clean(file) {
+	case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1":
+		return "stdout"
+	case "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", "/proc/thread-self/fd/2":
+		return "stderr"
+	case "/dev/null":
+		return "off"
+	}
+	return ""
 }

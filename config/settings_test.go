@@ -4,6 +4,26 @@ import "testing"
 
 func TestSettingsProblems(t *testing.T) { checkProblems(t, settingsCases) }
 
+func TestStream(t *testing.T) {
+	for file, want := range map[string]string{
+		"/dev/stdout": "stdout", "/dev/fd/1": "stdout", "/proc/self/fd/1": "stdout", "/proc/thread-self/fd/1": "stdout",
+		"/dev/stderr": "stderr", "/dev/./fd//2": "stderr", "/proc/self/fd/2": "stderr", "/dev/null": "off",
+		"/dev/fd/3": "", "./stdout": "", "stdout": "", "/var/log/dev/stdout": "",
+	} {
+		if got := stream(file); got != want {
+			t.Errorf("stream(%q) = %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestSkip(t *testing.T) {
+	for text, want := range map[string]bool{"log: {skip: []}": false, "log: {skip: no_bytes}": true, "log: {skip: [no_bytes]}": true} {
+		if c := mustParse(t, listenLine+text+"\n"+routesLine); c.Log.SkipNoBytes != want {
+			t.Errorf("%s: SkipNoBytes = %v, want %v", text, c.Log.SkipNoBytes, want)
+		}
+	}
+}
+
 var settingsCases = []problemCase{
 	{
 		"no listen",
@@ -60,6 +80,22 @@ var settingsCases = []problemCase{
 			"2:72: `drain` is empty",
 	},
 	{
+		"keepalive",
+		listenLine + "timeouts: {keepalive: 1500ms}\nroutes:\n" +
+			"  - {sni: a.example, backend: \"10.0.0.5:443\", keepalive: 0s}\n  - {sni: b.example, backend: \"10.0.0.5:443\", keepalive: 10h}\n" +
+			"  - {sni: c.example, backend: \"10.0.0.5:443\", keepalive: 60}\n  - {sni: d.example, backend: \"10.0.0.5:443\", keepalive: OFF}\n" +
+			"  - {sni: e.example, backend: \"10.0.0.5:443\", keepalive: none}\n  - {sni: f.example, backend: \"10.0.0.5:443\", keepalive: }\n" +
+			"  - {sni: g.example, backend: \"10.0.0.5:443\", keepalive: -1s}\n",
+		"2:23: `keepalive` must be off or whole seconds from 1s to 9h, got \"1500ms\"\n" +
+			"4:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"0s\"\n" +
+			"5:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"10h\"\n" +
+			"6:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"60\", did you mean \"60s\"?\n" +
+			"7:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"OFF\", did you mean \"off\"?\n" +
+			"8:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"none\"\n" +
+			"9:58: `keepalive` has no value\n" +
+			"10:58: `keepalive` must be off or whole seconds from 1s to 9h, got \"-1s\"",
+	},
+	{
 		"timeouts is a list",
 		listenLine + "timeouts: [5s]\n" + routesLine,
 		"2:11: `timeouts` must be a mapping such as {hello: 5s}, got a list",
@@ -74,7 +110,7 @@ var settingsCases = []problemCase{
 		listenLine + "timeouts:\n  hello: 5s\n  hello: 6s\n  helo: 5s\n  zzz: 1\n" + routesLine,
 		"4:3: duplicate key `hello`, first on line 3\n" +
 			"5:3: unknown key `helo`, did you mean `hello`?\n" +
-			"6:3: unknown key `zzz`, want one of `hello`, `connect`, `idle`, `half_close`, `drain`",
+			"6:3: unknown key `zzz`, want one of `hello`, `connect`, `idle`, `half_close`, `keepalive`, `drain`",
 	},
 	{
 		"limits",
@@ -108,6 +144,21 @@ var settingsCases = []problemCase{
 		"2:23: `connections` must be auto or a whole number from 1 to 10000000, got a list\n" +
 			"2:51: `connections_per_ip`: not supported yet\n" +
 			"2:69: `hello_bytes` must be a whole number from 512 to 1048576, got a mapping",
+	},
+	{
+		"less memory than one hello takes",
+		listenLine + "limits: {hello_memory: 100000, hello_bytes: 100001}\n" + routesLine,
+		"2:24: `hello_memory` must be at least `hello_bytes`, 100001, or the largest hello would never fit, got 100000",
+	},
+	{
+		"less memory than a hello of the default size takes",
+		listenLine + "limits: {hello_memory: 65535}\n" + routesLine,
+		"2:24: `hello_memory` must be at least `hello_bytes`, 65536, or the largest hello would never fit, got 65535",
+	},
+	{
+		"memory out of range",
+		listenLine + "limits: {hello_memory: 64M}\n" + routesLine,
+		"2:24: `hello_memory` must be a whole number from 512 to 1099511627776, got \"64M\"",
 	},
 	{
 		"unknown limit",
@@ -146,6 +197,23 @@ var settingsCases = []problemCase{
 		"2:15: `access` must name a file, \"./a\\x00\" holds a zero byte",
 	},
 	{
+		"log to a stream by its path",
+		listenLine + "log: {access: /dev/stdout}\n" + routesLine,
+		"2:15: access \"/dev/stdout\": write stdout",
+	},
+	{
+		"records to skip",
+		listenLine + "log: {skip: [no_byte, idle_timeout, no_bytes, no_bytes]}\n" + routesLine,
+		"2:14: unknown value \"no_byte\" for `skip`, did you mean \"no_bytes\"?\n" +
+			"2:23: unknown value \"idle_timeout\" for `skip`, want one of \"no_bytes\"\n" +
+			"2:47: duplicate reason \"no_bytes\"",
+	},
+	{
+		"records to skip are a mapping",
+		listenLine + "log: {skip: {no_bytes: true}}\n" + routesLine,
+		"2:13: `skip` must be a list, got a mapping",
+	},
+	{
 		"log is a word",
 		listenLine + "log: info\n" + routesLine,
 		"2:6: `log` must be a mapping such as {level: info}, got \"info\"",
@@ -158,7 +226,7 @@ var settingsCases = []problemCase{
 	{
 		"keys that are no words",
 		listenLine + "log: {\"a`b\": 1, \"a\\nb\": 1}\n" + routesLine,
-		"2:7: unknown key `a`b`, want one of `level`, `format`, `access`\n" +
-			"2:17: unknown key \"a\\nb\", want one of `level`, `format`, `access`",
+		"2:7: unknown key `a`b`, want one of `level`, `format`, `access`, `skip`\n" +
+			"2:17: unknown key \"a\\nb\", want one of `level`, `format`, `access`, `skip`",
 	},
 }

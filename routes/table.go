@@ -37,6 +37,7 @@ type Route struct {
 	Allow       []netip.Prefix // the client's address must be in one of these; nil: any address
 	Backend     int            // index into the caller's list of backends
 	IdleTimeout time.Duration  // 0: the global one
+	Keepalive   time.Duration  // 0: the global one; negative: none
 	Reject      Reject         // RejectInherit: the default's
 	Line        int            // line in the configuration file; 0 if none
 }
