@@ -16,6 +16,11 @@ type Endpoint struct {
 	name   string
 	hash   uint64       // of the address alone
 	active atomic.Int64 // connections picked and not released
+
+	// What the dials of the past say, in nanoseconds of clock and of time.
+	doubtedAt   atomic.Int64 // when a dial timed out; 0: one has connected since
+	connectedAt atomic.Int64 // when a dial connected last
+	patience    atomic.Int64 // see Patience; 0: nothing is known
 }
 
 // String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)" or "unix:/run/x.sock".
@@ -41,6 +46,25 @@ func (e *Endpoint) acquire(limit int64) bool {
 			return true
 		}
 	}
+}
+
+// A family is that of an endpoint's address. A Unix socket has none.
+type family uint8
+
+const (
+	noFamily family = iota
+	ipv4
+	ipv6
+)
+
+func (e *Endpoint) family() family {
+	switch a := e.AddrPort.Addr(); {
+	case a.Is4():
+		return ipv4
+	case a.Is6():
+		return ipv6
+	}
+	return noFamily
 }
 
 // newEndpoint makes the endpoint of s at ap, which is zero for a Unix socket.

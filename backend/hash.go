@@ -16,7 +16,7 @@ import (
 //
 // First the server is chosen, by weight, then the address in it. Were the addresses all in one draw, a name that
 // answers with another address would scatter its clients over the pool.
-func (p *Pool) rendezvous(t *tier, key uint64, tried []*Endpoint) (best *Endpoint) {
+func (p *Pool) rendezvous(t *tier, key uint64, f *filter) (best *Endpoint) {
 	var bestScore float64
 	for _, g := range t.groups {
 		u, weight := g.draw(key), float64(g.weight)
@@ -28,7 +28,7 @@ func (p *Pool) rendezvous(t *tier, key uint64, tried []*Endpoint) (best *Endpoin
 		if best != nil && score <= bestScore {
 			continue
 		}
-		if e := p.rendezvousIn(t.endpoints[g.first:g.first+g.size], key, tried); e != nil {
+		if e := p.rendezvousIn(t.endpoints[g.first:g.first+g.size], key, f); e != nil {
 			best, bestScore = e, score
 		}
 	}
@@ -36,11 +36,11 @@ func (p *Pool) rendezvous(t *tier, key uint64, tried []*Endpoint) (best *Endpoin
 }
 
 // rendezvousIn chooses among the addresses of one server, which have equal weights.
-func (p *Pool) rendezvousIn(ws []weighted, key uint64, tried []*Endpoint) (best *Endpoint) {
+func (p *Pool) rendezvousIn(ws []weighted, key uint64, f *filter) (best *Endpoint) {
 	var bestHash uint64
 	for _, w := range ws {
 		h := mix(key ^ w.hash)
-		if (best == nil || h > bestHash) && p.open(w.Endpoint, tried) {
+		if (best == nil || h > bestHash) && open(w.Endpoint, p.limit, f) {
 			best, bestHash = w.Endpoint, h
 		}
 	}

@@ -8,36 +8,110 @@ import (
 )
 
 // Pick chooses an endpoint for a connection of client and counts the connection on it, until Release. It passes over
-// the endpoints in tried and those that have MaxConnections already, and takes a backup only when there is no other
-// endpoint left. It returns nil when there is none at all. The client matters to ClientHash only.
+// the endpoints in tried, in the order in which they were, and those that have MaxConnections already. It returns nil
+// when there is none left. The client matters to ClientHash only.
+//
+// Endpoints whose last dial timed out come last (see [Endpoint.TimedOut]), and backups after the other servers. Among
+// servers of one kind, an endpoint of the address family that the last in tried has comes after the others: a machine
+// without a route to one family fails on all of it.
 //
 // Pick costs time in proportion to the number of endpoints, but for RoundRobin, which as a rule takes the next in turn.
 func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
+	if len(tried) > 0 || p.doubtful.Load() {
+		return p.pickFiltered(client, tried)
+	}
 	s := p.current.Load()
 	for i := range s {
 		t := &s[i]
 		if len(t.endpoints) == 0 {
 			continue
 		}
-		if e := p.pickFrom(t, &p.turns[i], client, tried); e != nil {
+		if e := p.pickFrom(t, &p.turns[i], client, nil); e != nil {
 			return e
 		}
 	}
 	return nil
 }
 
-func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, tried []*Endpoint) *Endpoint {
+// pickFiltered is Pick when not every endpoint is as good as another.
+func (p *Pool) pickFiltered(client netip.Addr, tried []*Endpoint) *Endpoint {
+	s := p.current.Load()
+	f := filter{tried: tried, passDoubted: p.doubts(s)}
+	e := p.pickInOrder(s, client, &f)
+	if e == nil && f.passDoubted {
+		f.passDoubted = false
+		e = p.pickInOrder(s, client, &f)
+	}
+	if e != nil {
+		e.probe()
+	}
+	return e
+}
+
+// pickInOrder goes through the tiers, and in each takes the family of the endpoint tried last after the others.
+func (p *Pool) pickInOrder(s *snapshot, client netip.Addr, f *filter) *Endpoint {
+	for i := range s {
+		t := &s[i]
+		if len(t.endpoints) == 0 {
+			continue
+		}
+		if t.mixed && f.avoidLast() {
+			e := p.pickFrom(t, &p.turns[i], client, f)
+			f.avoid = noFamily
+			if e != nil {
+				return e
+			}
+		}
+		if e := p.pickFrom(t, &p.turns[i], client, f); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// PickAgain is Pick for a connection that has tried every endpoint there is. It takes the last one tried only when
+// there is no other.
+func (p *Pool) PickAgain(client netip.Addr, tried []*Endpoint) *Endpoint {
+	if len(tried) > 0 {
+		if e := p.Pick(client, tried[len(tried)-1:]); e != nil {
+			return e
+		}
+	}
+	return p.Pick(client, nil)
+}
+
+// HasOther reports whether Pick has an endpoint for a connection that has tried those in tried and is dialing current,
+// so that waiting long for current is no use. An endpoint whose last dial timed out is no alternative to one that is
+// well.
+func (p *Pool) HasOther(tried []*Endpoint, current *Endpoint) bool {
+	s := p.current.Load()
+	f := filter{tried: tried, passDoubted: !current.doubted()}
+	for i := range s {
+		for _, w := range s[i].endpoints {
+			if w.Endpoint != current && open(w.Endpoint, p.limit, &f) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, f *filter) *Endpoint {
 	for {
 		var e *Endpoint
-		switch p.balance {
-		case LeastConnections:
-			e = p.leastLoaded(t, tried)
-		case RandomTwo:
-			e = p.lighterOfTwo(t, tried)
-		case ClientHash:
-			e = p.rendezvous(t, clientKey(client), tried)
+		switch {
+		case p.balance == LeastConnections:
+			e = p.leastLoaded(t, f)
+		case p.balance == RandomTwo:
+			e = p.lighterOfTwo(t, f)
+		case p.balance == ClientHash:
+			e = p.rendezvous(t, clientKey(client), f)
+		case f != nil && f.avoid != noFamily:
+			// Turns of a family that is avoided would be lost to it.
+			d := p.roll()
+			e = p.draw(t, &d, f, nil).Endpoint
 		default:
-			return p.nextInTurn(t, turns, tried)
+			return p.nextInTurn(t, turns, f)
 		}
 		// When acquire fails, others took the last places since the choice was made, and the next choice sees that.
 		if e == nil || e.acquire(p.limit) {
@@ -46,9 +120,28 @@ func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, tried 
 	}
 }
 
-// open reports whether e may be picked as things stand.
-func (p *Pool) open(e *Endpoint, tried []*Endpoint) bool {
-	return (p.limit == 0 || e.active.Load() < p.limit) && !slices.Contains(tried, e)
+// A filter says which endpoints a choice may take. Nil takes all of them.
+type filter struct {
+	tried       []*Endpoint
+	avoid       family // noFamily: none
+	passDoubted bool
+}
+
+// avoidLast makes the filter pass over the family of the endpoint tried last. It reports false if that has none.
+func (f *filter) avoidLast() bool {
+	if n := len(f.tried); n > 0 {
+		f.avoid = f.tried[n-1].family()
+	}
+	return f.avoid != noFamily
+}
+
+func (f *filter) allows(e *Endpoint) bool {
+	return !slices.Contains(f.tried, e) && (f.avoid == noFamily || e.family() != f.avoid) && !(f.passDoubted && e.doubted())
+}
+
+// open reports whether e may be picked as things stand. It is just short enough for the compiler to inline it.
+func open(e *Endpoint, limit int64, f *filter) bool {
+	return (limit == 0 || e.active.Load() < limit) && (f == nil || f.allows(e))
 }
 
 // maxTurns is how many turns of a round robin a Pick gives up before it takes whatever is left.
@@ -56,10 +149,10 @@ const maxTurns = 16
 
 // nextInTurn takes the next turn, and another if its endpoint cannot be had. Going on from there without taking turns
 // would leave the whole load of a full server to the one after it; this way the others share it by weight.
-func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, tried []*Endpoint) *Endpoint {
+func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, f *filter) *Endpoint {
 	for range min(len(t.slots), maxTurns) {
 		e := t.turn(turns.Add(1) - 1)
-		if !slices.Contains(tried, e) && e.acquire(p.limit) {
+		if (f == nil || f.allows(e)) && e.acquire(p.limit) {
 			return e
 		}
 	}
@@ -68,7 +161,7 @@ func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, tried []*Endpoint) *End
 	start := d.below(n)
 	for i := range n {
 		e := t.endpoints[(start+i)%n].Endpoint
-		if !slices.Contains(tried, e) && e.acquire(p.limit) {
+		if (f == nil || f.allows(e)) && e.acquire(p.limit) {
 			return e
 		}
 	}
@@ -76,12 +169,12 @@ func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, tried []*Endpoint) *End
 }
 
 // leastLoaded returns the least loaded of the open endpoints, by chance among equals, or nil.
-func (p *Pool) leastLoaded(t *tier, tried []*Endpoint) *Endpoint {
+func (p *Pool) leastLoaded(t *tier, f *filter) *Endpoint {
 	var best candidate
 	var ties uint64
 	d := p.roll()
 	for _, w := range t.endpoints {
-		if !p.open(w.Endpoint, tried) {
+		if !open(w.Endpoint, p.limit, f) {
 			continue
 		}
 		c := w.candidate()
@@ -99,26 +192,25 @@ func (p *Pool) leastLoaded(t *tier, tried []*Endpoint) *Endpoint {
 }
 
 // lighterOfTwo draws two of the open endpoints and returns the less loaded, or the first if they are equal.
-func (p *Pool) lighterOfTwo(t *tier, tried []*Endpoint) *Endpoint {
+func (p *Pool) lighterOfTwo(t *tier, f *filter) *Endpoint {
 	d := p.roll()
-	a := p.draw(t, &d, tried, nil)
+	a := p.draw(t, &d, f, nil)
 	if a.Endpoint == nil {
 		return nil
 	}
-	b := p.draw(t, &d, tried, a.Endpoint)
+	b := p.draw(t, &d, f, a.Endpoint)
 	if b.Endpoint != nil && b.candidate().lighter(a.candidate()) {
 		return b.Endpoint
 	}
 	return a.Endpoint
 }
 
-// draw returns one of the open endpoints but not, each with a probability in proportion to its weight. One pass does
-// for that, with no total that could change meanwhile: each replaces what was drawn before it with the probability of
-// its weight in the total so far.
-func (p *Pool) draw(t *tier, d *dice, tried []*Endpoint, not *Endpoint) (drawn weighted) {
+// draw picks an open endpoint other than except at random, by weight. It takes one pass, so that no total can change
+// meanwhile: each endpoint replaces the one drawn before it with the probability of its weight in the total so far.
+func (p *Pool) draw(t *tier, d *dice, f *filter, except *Endpoint) (drawn weighted) {
 	var total uint64
 	for _, w := range t.endpoints {
-		if w.Endpoint == not || !p.open(w.Endpoint, tried) {
+		if w.Endpoint == except || !open(w.Endpoint, p.limit, f) {
 			continue
 		}
 		total += uint64(w.weight)
@@ -129,8 +221,8 @@ func (p *Pool) draw(t *tier, d *dice, tried []*Endpoint, not *Endpoint) (drawn w
 	return drawn
 }
 
-// candidate is an endpoint with its load as it was when looked at: later reads may differ, and a comparison with the
-// same endpoint would not be one.
+// candidate is an endpoint with its load as it was when it was looked at: a later read may differ, and an endpoint could
+// seem lighter than itself.
 type candidate struct {
 	weighted
 	connections int64 // the new one included

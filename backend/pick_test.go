@@ -195,7 +195,7 @@ func TestDrawFollowsWeights(t *testing.T) {
 	got := make(map[string]int)
 	for range 8000 {
 		d := p.roll()
-		got[p.draw(tier, &d, nil, nil).String()]++
+		got[p.draw(tier, &d, &filter{}, nil).String()]++
 	}
 	wantAbout(t, "weight 1", got["10.0.0.1:443"], 1000)
 	wantAbout(t, "weight 2", got["10.0.0.2:443"], 2000)

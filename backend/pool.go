@@ -17,7 +17,8 @@ type Pool struct {
 	balance Balance
 	limit   int64 // of connections to one endpoint; zero: none
 
-	current atomic.Pointer[snapshot]
+	current  atomic.Pointer[snapshot]
+	doubtful atomic.Bool // an endpoint may be doubted; see doubts
 
 	mu      sync.Mutex // guards what is in servers and the order of stores to current; Pick does without
 	servers []*server  // the slice itself never changes
@@ -79,6 +80,7 @@ func (p *Pool) Adopt(old *Pool) {
 			s.adopt(&before[i])
 		}
 	}
+	p.doubtful.Store(old.doubtful.Load())
 	p.publish()
 }
 

@@ -20,6 +20,7 @@ type tier struct {
 	groups    []group
 	endpoints []weighted // of all groups, those of one group together
 	slots     []slot     // a round of turns; for RoundRobin only
+	mixed     bool       // endpoints are of several families
 }
 
 // group is a server's share of a tier.
@@ -70,6 +71,7 @@ func (t *tier) add(s *server) {
 	for _, e := range s.endpoints {
 		part := max(int64(s.weight)*share/int64(n), 1)
 		t.endpoints = append(t.endpoints, weighted{Endpoint: e, weight: part})
+		t.mixed = t.mixed || e.family() != t.endpoints[0].family()
 	}
 }
 
