@@ -55,10 +55,15 @@ const (
 	noFamily family = iota
 	ipv4
 	ipv6
+	families // how many there are
 )
 
-func (e *Endpoint) family() family {
-	switch a := e.AddrPort.Addr(); {
+func (f family) String() string { return [...]string{"no", "IPv4", "IPv6"}[f] }
+
+func (e *Endpoint) family() family { return familyOf(e.AddrPort.Addr()) }
+
+func familyOf(a netip.Addr) family {
+	switch {
 	case a.Is4():
 		return ipv4
 	case a.Is6():

@@ -16,38 +16,50 @@ import (
 const (
 	defaultRefresh  = 30 * time.Second
 	firstRetry      = time.Second      // after a failed look-up; doubled up to Refresh by each further one
-	lookupTimeout   = 5 * time.Second  // of one look-up
-	resolveTimeout  = 10 * time.Second // of Resolve
+	lookupTimeout   = 11 * time.Second // of one look-up: Go gives each name server 5 s, so a second one can answer
 	parallelLookups = 32               // at one time
 )
 
 var errNoAddress = errors.New("no usable address in the answer")
 
-// Resolver looks up the names of host:port servers and gives their pools the addresses. A name that several servers
-// have, in whichever pools, is looked up once. Set the fields, call Resolve once or not at all, then Run; the fields
-// must not change after that.
+// Resolver looks up the names of host:port servers and gives their pools the addresses. A name that
+// several servers share is looked up once, even across pools. Set the fields, call Resolve once or
+// not at all, then Run; the fields must not change after that.
 //
-// A look-up that fails, or whose answer has no usable address, changes nothing: the servers keep the addresses they
-// had. It is logged when it starts and when it ends, not each time. The order of an answer does not matter.
+// A look-up that fails, or whose answer has no usable address, changes nothing: the servers keep
+// their addresses. The log tells when a name begins to fail and when it resolves again. The order
+// of an answer does not matter.
+//
+// Addresses that this machine has no route to are left out while the answer has others. Each
+// refresh tries them again, so they come back with the route.
 type Resolver struct {
 	Pools []*Pool
 
-	// Lookup returns the addresses of a host. It must return when ctx ends. Nil: net.DefaultResolver.LookupNetIP.
+	// Lookup returns the addresses of a host. It must return when ctx ends. Nil:
+	// net.DefaultResolver.LookupNetIP.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	// Refresh is the time between two look-ups of a name, give or take a fifth at random. After a failure it is 1 s,
-	// and twice as long after each further one, up to Refresh. Zero or less: 30 s.
+	// Route returns an error when this machine has no route to an address. Nil: the kernel is
+	// asked; nothing is sent.
+	Route func(netip.Addr) error
+
+	// Refresh is the time between two look-ups of a name, give or take a fifth at random. After a
+	// failure it is 1 s, and twice as long after each further one, up to Refresh. Zero or less: 30
+	// s.
 	Refresh time.Duration
 
-	// Forbidden reports the addresses that no server may have: those of the edge's own listeners, since a connection
-	// to them goes round in circles. They are dropped from answers, and from the servers that Pools start with, and
-	// logged. Nil: none is forbidden.
+	// Forbidden reports the addresses that no server may have: those of the edge's own listeners,
+	// since a connection to them goes round in circles. They are dropped from answers, and from the
+	// servers that Pools start with, and logged. Nil: none is forbidden.
 	Forbidden func(netip.AddrPort) bool
 
 	Log *slog.Logger // nil: slog.Default()
 
 	start sync.Once
 	names []*name
+
+	mu      sync.Mutex
+	cutting [families]int // by family: how many names have addresses of it left out
 }
 
 // name is a host name and the servers that have it. It belongs to one goroutine at a time.
@@ -57,6 +69,7 @@ type name struct {
 	due      time.Time        // of the next look-up; zero: at once
 	failures int              // since the last good answer
 	dropped  []netip.AddrPort // forbidden addresses of the last answer
+	cut      [families]bool   // by family: addresses of the last answer were left out for want of a route
 }
 
 type use struct {
@@ -64,17 +77,29 @@ type use struct {
 	server *server
 }
 
-// Resolve looks up every name once, many at a time, and returns when it has, or after 10 s, or when ctx ends. A name
-// that it did not get to is the first that Run looks up.
+// known reports whether a server of n has an address.
+func (n *name) known() bool {
+	return slices.ContainsFunc(n.uses, func(u use) bool { return u.pool.resolved(u.server) })
+}
+
+// missing reports whether a server of n has no address.
+func (n *name) missing() bool {
+	return slices.ContainsFunc(n.uses, func(u use) bool { return !u.pool.resolved(u.server) })
+}
+
+// Resolve looks up, once and many at a time, the names of servers that have no address yet. It
+// returns after the last answer or when ctx ends. Run looks up the names that Resolve did not
+// finish, the untried ones first.
 func (r *Resolver) Resolve(ctx context.Context) {
 	r.start.Do(r.prepare)
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
 	work := make(chan *name)
 	wait := r.work(ctx, work, func(*name) {})
 	defer wait()
 	defer close(work)
 	for _, n := range r.names {
+		if !n.missing() {
+			continue
+		}
 		select {
 		case work <- n:
 		case <-ctx.Done():
@@ -83,7 +108,8 @@ func (r *Resolver) Resolve(ctx context.Context) {
 	}
 }
 
-// Run looks up every name time and again until ctx ends. It returns ctx.Err(), after the last look-up has returned.
+// Run looks up every name time and again until ctx ends. It returns ctx.Err(), after the last
+// look-up has returned.
 func (r *Resolver) Run(ctx context.Context) error {
 	r.start.Do(r.prepare)
 	queue := byDue(slices.Clone(r.names))
@@ -142,8 +168,8 @@ func (r *Resolver) prepare() {
 	}
 }
 
-// work starts the goroutines that refresh the names sent to them, and returns what waits for them to end, which they
-// do once names is closed.
+// work starts the workers that refresh the names sent to them. The returned function waits for the
+// workers, which exit when names is closed.
 func (r *Resolver) work(ctx context.Context, names <-chan *name, done func(*name)) (wait func()) {
 	var wg sync.WaitGroup
 	for range min(parallelLookups, len(r.names)) {
@@ -161,7 +187,8 @@ func (r *Resolver) work(ctx context.Context, names <-chan *name, done func(*name
 func (r *Resolver) refresh(ctx context.Context, n *name) {
 	addrs, err := r.lookup(ctx, n.host)
 	if err != nil && ctx.Err() != nil {
-		return // cut short, which says nothing about the name
+		n.due = time.Now() // cut short, which says nothing about the name
+		return
 	}
 	if err == nil && !r.apply(n, addrs) {
 		err = errNoAddress
@@ -179,24 +206,23 @@ func (r *Resolver) lookup(ctx context.Context, host string) ([]netip.Addr, error
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// apply gives the servers of n those of addrs that are usable, and reports whether any server had one. A server that
-// has none keeps its addresses.
+// apply gives the servers of n the usable ones of addrs, and reports whether any server got one. A
+// server that gets none keeps its addresses.
 func (r *Resolver) apply(n *name, addrs []netip.Addr) (ok bool) {
+	addrs = r.routed(n, usable(addrs))
 	var dropped []netip.AddrPort
 	for _, u := range n.uses {
 		var aps []netip.AddrPort
 		for _, a := range addrs {
-			ap := netip.AddrPortFrom(a.Unmap(), u.server.port)
-			switch {
-			case !a.IsValid() || checkIP(ap.Addr()) != nil:
-			case r.Forbidden != nil && r.Forbidden(ap):
-				if !slices.Contains(n.dropped, ap) && !slices.Contains(dropped, ap) {
-					r.logDropped(u.pool.name, u.server.configured, ap)
-				}
-				dropped = append(dropped, ap)
-			default:
+			ap := netip.AddrPortFrom(a, u.server.port)
+			if r.Forbidden == nil || !r.Forbidden(ap) {
 				aps = append(aps, ap)
+				continue
 			}
+			if !slices.Contains(n.dropped, ap) && !slices.Contains(dropped, ap) {
+				r.logDropped(u.pool.name, u.server.configured, ap)
+			}
+			dropped = append(dropped, ap)
 		}
 		if len(aps) > 0 {
 			u.pool.update(u.server, aps)
@@ -205,6 +231,17 @@ func (r *Resolver) apply(n *name, addrs []netip.Addr) (ok bool) {
 	}
 	n.dropped = dropped
 	return ok
+}
+
+// usable returns the addresses that a server can be at, none of them IPv4-mapped.
+func usable(addrs []netip.Addr) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); a.IsValid() && checkIP(a) == nil {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // note counts failures, and logs the first of several and the end of them.
@@ -217,7 +254,7 @@ func (r *Resolver) note(n *name, err error) {
 		n.failures = 0
 		return
 	case n.failures > 0:
-	case slices.ContainsFunc(n.uses, func(u use) bool { return u.pool.resolved(u.server) }):
+	case n.known():
 		r.log().Warn("name does not resolve, its servers keep their addresses", "name", n.host, "err", err)
 	default:
 		r.log().Warn("name does not resolve, its servers have no address yet", "name", n.host, "err", err)
@@ -225,7 +262,8 @@ func (r *Resolver) note(n *name, err error) {
 	n.failures++
 }
 
-// interval returns the time to the next look-up: Refresh, or less after a failure, give or take a fifth.
+// interval returns the time to the next look-up: Refresh, or less after a failure, give or take a
+// fifth.
 func (r *Resolver) interval(failures int) time.Duration {
 	d := r.Refresh
 	if d <= 0 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,9 @@ func run(t *testing.T, r *Resolver) {
 	})
 }
 
+// routeToAll has a route to every address, whatever this machine has.
+func routeToAll(netip.Addr) error { return nil }
+
 // pass lets d go by, and everything that is due happen.
 func pass(d time.Duration) {
 	time.Sleep(d)
@@ -120,7 +124,7 @@ func TestResolve(t *testing.T) {
 		dns.set("a.internal", "10.0.0.2", "::ffff:10.0.0.1", "10.0.0.2", "0.0.0.0", "2001:db8::1", "224.0.0.1")
 		dns.set("b.internal")
 		var log bytes.Buffer
-		r := &Resolver{Pools: []*Pool{p, q}, Lookup: dns.lookup, Log: logTo(&log)}
+		r := &Resolver{Pools: []*Pool{p, q}, Lookup: dns.lookup, Log: logTo(&log), Route: routeToAll}
 		r.Resolve(t.Context())
 		wantNames(t, p, "a.internal:443 (10.0.0.1:443)", "a.internal:443 (10.0.0.2:443)", "a.internal:443 ([2001:db8::1]:443)",
 			"10.0.0.9:443")
@@ -133,38 +137,54 @@ func TestResolve(t *testing.T) {
 	})
 }
 
-func TestResolveIsBounded(t *testing.T) {
+// TestSlowNamesHoldUpNobody: more names than there are workers get no answer, and come before the one that does.
+func TestSlowNamesHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 100
 		var list []ServerConfig
-		for i := range n {
+		for i := range parallelLookups + 1 {
 			list = append(list, ServerConfig{Address: fmt.Sprintf("h%d.internal:443", i)})
 		}
-		p := newPool(t, Config{Servers: list})
+		p := newPool(t, Config{Servers: append(list, servers("quick.internal:443")...)})
 		dns := nameServer{delay: time.Hour}
+		quick := func(ctx context.Context, host string) ([]netip.Addr, error) {
+			if host == "quick.internal" {
+				return addrs("10.0.0.1"), nil
+			}
+			return dns.lookup(ctx, host)
+		}
 		var log bytes.Buffer
-		r := &Resolver{Pools: []*Pool{p}, Lookup: dns.lookup, Log: logTo(&log)}
+		r := &Resolver{Pools: []*Pool{p}, Lookup: quick, Log: logTo(&log)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		start := time.Now()
-		r.Resolve(t.Context())
-		if d := time.Since(start); d != resolveTimeout {
-			t.Errorf("Resolve took %v with a dead name server, want %v", d, resolveTimeout)
+		r.Resolve(ctx)
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("Resolve took %v with a dead name server, want 1s as its context", d)
 		}
 		if dns.most != parallelLookups {
 			t.Errorf("%d look-ups at one time, want %d", dns.most, parallelLookups)
 		}
-		// The second wave ends together with Resolve: whether its names count as failed or as cut short is open.
-		if got := strings.Count(log.String(), "context deadline exceeded"); got < parallelLookups || got > 2*parallelLookups {
-			t.Errorf("%d names are logged as failed, want those that had their 5 s, %d or twice that", got, parallelLookups)
-		}
-		dns.delay = 0
-		for _, s := range list {
-			dns.set(strings.TrimSuffix(s.Address, ":443"), "10.0.0.1")
-		}
+		wantLog(t, &log)
 		run(t, r)
-		pass(2 * time.Second)
-		if got := len(names(p)); got != n {
-			t.Errorf("%d names are resolved 2 s after Resolve gave up, want %d", got, n)
-		}
+		synctest.Wait()
+		wantNames(t, p, "quick.internal:443 (10.0.0.1:443)")
+	})
+}
+
+// TestResolveAsksForWhatIsMissing: a reload does not wait for names whose addresses it has adopted.
+func TestResolveAsksForWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, Config{Servers: servers("known.internal:443", "new.internal:443")})
+		answer(t, p, "known.internal", "10.0.0.1")
+		var dns nameServer
+		dns.set("known.internal", "10.0.0.2")
+		dns.set("new.internal", "10.0.0.3")
+		r := &Resolver{Pools: []*Pool{p}, Lookup: dns.lookup}
+		r.Resolve(t.Context())
+		wantNames(t, p, "known.internal:443 (10.0.0.1:443)", "new.internal:443 (10.0.0.3:443)")
+		run(t, r)
+		synctest.Wait()
+		wantNames(t, p, "known.internal:443 (10.0.0.2:443)", "new.internal:443 (10.0.0.3:443)")
 	})
 }
 
@@ -367,5 +387,67 @@ func TestDefaultLookup(t *testing.T) {
 	e := p.Pick(client, nil)
 	if e == nil || !e.AddrPort.Addr().IsLoopback() {
 		t.Errorf("Pick(%v, nil) = %v, want a loopback address of localhost", client, e)
+	}
+}
+
+var errNoRoute = errors.New("network is unreachable")
+
+// routeTable is a machine's routes: it has none to the families that are set.
+type routeTable struct{ no4, no6 atomic.Bool }
+
+func (r *routeTable) route(a netip.Addr) error {
+	if a.Is4() && r.no4.Load() || a.Is6() && r.no6.Load() {
+		return errNoRoute
+	}
+	return nil
+}
+
+func TestFamilyWithoutRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, Config{Servers: servers("a.internal:443", "b.internal:443", "six.internal:443")})
+		var dns nameServer
+		dns.set("a.internal", "10.0.0.1", "2001:db8::1")
+		dns.set("b.internal", "10.0.0.2", "2001:db8::2", "0.0.0.0")
+		dns.set("six.internal", "2001:db8::6")
+		var machine routeTable
+		machine.no6.Store(true)
+		var log bytes.Buffer
+		r := &Resolver{Pools: []*Pool{p}, Lookup: dns.lookup, Log: logTo(&log), Route: machine.route}
+		r.Resolve(t.Context())
+		without := []string{"a.internal:443 (10.0.0.1:443)", "b.internal:443 (10.0.0.2:443)", "six.internal:443 ([2001:db8::6]:443)"}
+		wantNames(t, p, without...)
+		if got := log.String(); strings.Count(got, "\n") != 1 ||
+			!strings.HasPrefix(got, `level=WARN msg="no route to IPv6 addresses, they are left out" name=`) {
+			t.Errorf("log is\n%swant one line for the family", got)
+		}
+		log.Reset()
+
+		run(t, r)
+		pass(time.Hour)
+		wantNames(t, p, without...)
+		wantLog(t, &log)
+
+		machine.no4.Store(true) // the link is down: there is nothing to choose from
+		pass(time.Minute)
+		machine.no4.Store(false)
+		pass(time.Minute)
+		wantLog(t, &log)
+
+		machine.no6.Store(false)
+		pass(time.Minute)
+		wantNames(t, p, "a.internal:443 (10.0.0.1:443)", "a.internal:443 ([2001:db8::1]:443)", "b.internal:443 (10.0.0.2:443)",
+			"b.internal:443 ([2001:db8::2]:443)", "six.internal:443 ([2001:db8::6]:443)")
+		wantLog(t, &log, `level=INFO msg="no IPv6 address is left out any more"`)
+	})
+}
+
+// TestKernelRoute asks about addresses whose answer is the same on every machine.
+func TestKernelRoute(t *testing.T) {
+	if err := kernelRoute(netip.MustParseAddr("127.0.0.1")); err != nil {
+		t.Errorf("kernelRoute(127.0.0.1) = %v, want a route", err)
+	}
+	// A link-local address without a zone never has a route, nor one of a family that is off.
+	if err := kernelRoute(netip.MustParseAddr("fe80::1")); err == nil {
+		t.Error("kernelRoute(fe80::1) = nil, want an error")
 	}
 }

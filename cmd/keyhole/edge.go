@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"keyhole/backend"
 	"keyhole/config"
@@ -73,12 +74,17 @@ func (e *edge) openAccessLog() {
 	e.access = proxy.NewAccessLog(e.sink.out, format, names, e.log)
 }
 
-// resolve has the names of the present pools looked up, once before it
-// returns and from then on until ctx ends or e.stop is called.
+// nameTime is how long names that are not known yet can hold up the start or a reload.
+const nameTime = time.Second
+
+// resolve looks up the names of the present pools for nameTime, then in the background until ctx ends or e.stop is
+// called.
 func (e *edge) resolve(ctx context.Context) {
 	ctx, e.stop = context.WithCancel(ctx)
 	r := &backend.Resolver{Pools: e.pools, Forbidden: e.isOwn, Log: e.log}
-	r.Resolve(ctx)
+	brief, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	r.Resolve(brief)
 	e.resolved.Go(func() { r.Run(ctx) })
 }
 
