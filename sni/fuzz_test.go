@@ -89,7 +89,7 @@ func checkReframed(t *testing.T, b []byte, r *rand.Rand) {
 		}
 		return
 	}
-	want, wantErr := parseHello(message[messageHeader:])
+	want, wantErr := ParseMessage(message)
 	if err == nil && (wantErr != nil || !reflect.DeepEqual(whole, want)) {
 		t.Errorf("Parse = %+v, but the message alone reads %+v, %v", whole, want, wantErr)
 	}

@@ -57,31 +57,33 @@ func (p *Parser) Reset() { *p = Parser{Limit: p.Limit} }
 // the ErrNotTLS can name it (ErrHTTP, ErrProxyHeader, ErrSSH, ErrSSLv2), for its first byte is refused at once.
 //
 // While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to read on.
-func (p *Parser) Parse(b []byte) (Hello, error) {
-	return p.parse(b, records{})
+func (p *Parser) Parse(b []byte) (h Hello, err error) {
+	err = p.parse(&h, b, records{})
+	return h, err
 }
 
 // End returns how many bytes of b the hello takes that Parse has returned, record headers included.
 func (p *Parser) End() int { return int(p.records.pos) }
 
-// parse reads b, which begins with a record header, or with as many bytes inside a record as start has left.
-func (p *Parser) parse(b []byte, start records) (Hello, error) {
+// parse reads b into h, which is empty. b begins with a record header, or with as many bytes inside a record as start has
+// left.
+func (p *Parser) parse(h *Hello, b []byte, start records) error {
 	if len(b) < int(p.records.pos) {
-		return Hello{}, ErrNeedMore // b shrank
+		return ErrNeedMore // b shrank
 	}
 	for rest := p.rest(); rest > 0; rest = p.rest() {
 		if p.atLeast(rest) > p.limit() {
-			return Hello{}, ErrTooLarge
+			return ErrTooLarge
 		}
 		if err := p.step(b, rest); err != nil {
-			return Hello{}, err
+			return err
 		}
 	}
 	message, err := p.message(b, start)
 	if err != nil {
-		return Hello{}, err
+		return err
 	}
-	return ParseMessage(message)
+	return h.read(message)
 }
 
 func (p *Parser) limit() int {
@@ -195,23 +197,9 @@ func (r *records) left() uint32 { return r.end - r.pos }
 // The minor version is not looked at: hellos carry any from 3.0 up (RFC 5246 appendix E.1), and RFC 8446 section 5.1
 // wants it ignored.
 func (r *records) header(b []byte) error {
-	h := b[r.pos:min(len(b), int(r.pos)+recordHeader)]
-	if r.pos == 0 {
-		if err := checkGreeting(b); err != nil {
-			return err
-		}
-	}
-	switch {
-	case len(h) > 0 && h[0] != typeHandshake && r.pos > 0:
-		return badNextRecord
-	case len(h) > 1 && h[0] != typeHandshake:
-		return badFirstRecord // with the second byte, which tells TLS from other protocols
-	case len(h) > 1 && h[1] != 3:
-		return badRecordVersion
-	case len(h) > 3 && h[3] > maxRecord>>8:
-		return longRecord
-	case len(h) < recordHeader:
-		return ErrNeedMore
+	h := b[r.pos:]
+	if len(h) < recordHeader || h[0] != typeHandshake || h[1] != 3 {
+		return r.refuseHeader(b)
 	}
 	n := uint32(h[3])<<8 | uint32(h[4])
 	switch {
@@ -224,6 +212,27 @@ func (r *records) header(b []byte) error {
 	r.pos += recordHeader
 	r.end = r.pos + n
 	return nil
+}
+
+// refuseHeader says what is wrong with a record header that is cut short, or has the wrong type or version.
+func (r *records) refuseHeader(b []byte) error {
+	h := b[r.pos:]
+	if r.pos == 0 {
+		if err := checkGreeting(h); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(h) > 0 && h[0] != typeHandshake && r.pos > 0:
+		return badNextRecord
+	case len(h) > 1 && h[0] != typeHandshake:
+		return badFirstRecord // with the second byte, which tells TLS from other protocols
+	case len(h) > 1 && h[1] != 3:
+		return badRecordVersion
+	case len(h) > 3 && h[3] > maxRecord>>8:
+		return longRecord
+	}
+	return ErrNeedMore
 }
 
 // peek returns what b has of the current record's unread bytes, at least one and at most limit. It does not move r.

@@ -63,23 +63,23 @@ func (s *Second) Read(b []byte) (pass int, h Hello, err error) {
 	for {
 		switch s.state {
 		case secondNone:
-			return len(b), Hello{}, ErrNoSecond
+			return len(b), h, ErrNoSecond
 		case secondHere:
-			h, err := s.parser.parse(b[pass:], records{end: s.left})
-			switch err {
+			switch err := s.parser.parse(&h, b[pass:], records{end: s.left}); err {
 			case badMessageType:
 				s.state = secondNone
 				continue
 			case ErrNotTLS: // the parser takes this record for the connection's first
-				err = badRecordVersion
+				return pass, h, badRecordVersion
+			default:
+				return pass, h, err
 			}
-			return pass, h, err
 		}
 		n := min(int(s.left), len(b)-pass)
 		pass += n
 		s.left -= uint32(n)
 		if s.left > 0 || !s.header(b[pass:]) {
-			return pass, Hello{}, ErrNeedMore
+			return pass, h, ErrNeedMore
 		}
 	}
 }
