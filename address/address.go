@@ -1,12 +1,12 @@
-// Package address reads the addresses of a configuration: those of the servers that an edge connects to, and those of
-// its listeners.
+// Package address reads the addresses of a configuration: those of the servers that an edge
+// connects to, and those of its listeners.
 //
 //	a, err := address.ParseServer("Origin.internal:0443")
 //	fmt.Println(a) // origin.internal:443
 //
-// Every part of the edge reads addresses here, so that they all accept the same ones. An error says what to write
-// instead, and leaves it to the caller to name the address. The package resolves no name and asks nothing of the
-// machine.
+// Every part of the edge reads addresses here, so that they all accept the same ones. An error says
+// what to write instead, and leaves it to the caller to name the address. The package resolves no
+// name and asks nothing of the machine.
 package address
 
 import (
@@ -19,8 +19,8 @@ import (
 	"keyhole/routes"
 )
 
-// Address is a place to connect to or to listen on. Exactly one of IP, Name and Path is set, or none for a listener on
-// every address of the machine, ":443".
+// Address is a place to connect to or to listen on. Exactly one of IP, Name and Path is set, or
+// none for a listener on every address of the machine, ":443".
 type Address struct {
 	IP   netip.Addr // unmapped; with a zone if it is link-local IPv6
 	Name string     // of a host, in the normal form of routes.Normalize; may end in a dot
@@ -28,7 +28,8 @@ type Address struct {
 	Port uint16     // 0 with Path, and on a listener for any free one
 }
 
-// String spells an address in one way only, by which duplicates are found. It parses to the same address.
+// String spells an address in one way only, by which duplicates are found. It parses to the same
+// address.
 func (a Address) String() string {
 	switch {
 	case a.Path != "":
@@ -142,7 +143,8 @@ func split(s string) (host, port string, err error) {
 	return "", "", errors.New("too many colons, an IPv6 address is written [2001:db8::1]:443")
 }
 
-// bracketed spells an IPv6 address without brackets as it was probably meant. The end of 2001:db8::1:443 may be a port.
+// bracketed spells an IPv6 address without brackets as it was probably meant. The end of
+// 2001:db8::1:443 may be a port.
 func bracketed(s string, ip netip.Addr) string {
 	whole := netip.AddrPortFrom(ip, 443).String()
 	at := strings.LastIndexByte(s, ':')

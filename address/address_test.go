@@ -123,8 +123,8 @@ func TestParseListenerErrors(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that an address is spelled in one way: its spelling parses to the same address. A listener that is
-// no server is one for a reason that can be named.
+// FuzzParse holds that an address is spelled in one way: its spelling parses to the same address. A
+// listener that is no server is one for a reason that can be named.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"10.0.0.5:443", "[fe80::1%eth0]:443", "Origin.:1", "unix:/run/x", "[::ffff:1.2.3.4]:1", ":", "[]:1", ":0", "[::]:1"} {
 		f.Add(s)

@@ -26,7 +26,8 @@ func TestOverlapIsTheKernels(t *testing.T) {
 	}
 }
 
-// bindBoth binds two listeners to one port. It returns what Overlap says, and whether the second was refused.
+// bindBoth binds two listeners to one port. It returns what Overlap says, and whether the second
+// was refused.
 func bindBoth(t *testing.T, first, second string) (said, refused bool) {
 	t.Helper()
 	one := bind(t, first, "0")

@@ -11,8 +11,8 @@ import (
 // maxInterface is IFNAMSIZ, less the zero byte that ends the name (netdevice(7)).
 const maxInterface = 15
 
-// checkZone reports a zone that is missing, or that is where the kernel would ignore it: one address would then have
-// several spellings.
+// checkZone reports a zone that is missing, or that is where the kernel would ignore it: one
+// address would then have several spellings.
 func checkZone(ip netip.Addr) error {
 	zone := ip.Zone()
 	linkLocal := ip.Is6() && ip.IsLinkLocalUnicast()
@@ -39,8 +39,9 @@ func checkUnicast(ip netip.Addr) error {
 	return nil
 }
 
-// CheckServer reports an address that no server can have, whether it was configured or is the answer of a name server.
-// A connection to the unspecified address reaches this machine, and so most likely the edge itself.
+// CheckServer reports an address that no server can have, whether it was configured or is the
+// answer of a name server. A connection to the unspecified address reaches this machine, and so
+// most likely the edge itself.
 func CheckServer(ip netip.Addr) error {
 	switch {
 	case !ip.IsValid():
@@ -56,9 +57,9 @@ func CheckServer(ip netip.Addr) error {
 	return checkZone(ip)
 }
 
-// Reaches reports whether a connection to an address arrives at a listener that is bound to another, their ports being
-// equal. A listener on 0.0.0.0 takes IPv4 only; one on [::] takes IPv4 too unless ipv6Only. The addresses of this
-// machine are those that local reports.
+// Reaches reports whether a connection to an address arrives at a listener that is bound to
+// another, their ports being equal. A listener on 0.0.0.0 takes IPv4 only; one on [::] takes IPv4
+// too unless ipv6Only. The addresses of this machine are those that local reports.
 func Reaches(to, bound netip.Addr, ipv6Only bool, local func(netip.Addr) bool) bool {
 	to, bound = to.Unmap(), bound.Unmap()
 	switch {
@@ -76,8 +77,9 @@ func Reaches(to, bound netip.Addr, ipv6Only bool, local func(netip.Addr) bool) b
 	return to.WithZone("") == bound.WithZone("")
 }
 
-// Overlap reports whether the kernel refuses to bind two listeners at once, as far as the addresses tell. The
-// unspecified IPv6 address can be bound for IPv6 only, and so beside IPv4 addresses; ":443" is always for both.
+// Overlap reports whether the kernel refuses to bind two listeners at once, as far as the addresses
+// tell. The unspecified IPv6 address can be bound for IPv6 only, and so beside IPv4 addresses;
+// ":443" is always for both.
 func Overlap(a, b Address) bool {
 	if a.Port != b.Port || a.Port == 0 {
 		return false // port 0 is another port each time

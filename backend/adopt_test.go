@@ -33,7 +33,8 @@ func TestAdoptKeepsCounts(t *testing.T) {
 	wantPick(t, before, nil, "")
 }
 
-// TestAdoptAfterAnswer: an answer that is newer than the old pool's stays, with the old endpoints where there are any.
+// TestAdoptAfterAnswer: an answer that is newer than the old pool's stays, with the old endpoints
+// where there are any.
 func TestAdoptAfterAnswer(t *testing.T) {
 	c := Config{Servers: servers("origin.internal:443"), MaxConnections: 1}
 	before, after := newPool(t, c), newPool(t, c)

@@ -12,16 +12,17 @@
 //	e := pool.Pick(client, nil) // nil: no server is left
 //	defer e.Release()           // dial e.AddrPort, or e.Path; if that fails, Pick again with e in tried
 //
-// A server is what the configuration lists, an endpoint is one address of it. An IP:port and a unix:PATH server has
-// one endpoint, a host:port server one for every address of its name. The endpoints of a server share its weight
-// evenly: a name of weight 4 with two addresses takes as much as one address of weight 4, so an answer that grows or
-// shrinks does not move load between servers. Endpoints are merged within a server only: an address that two servers
-// lead to is there twice.
+// The configuration lists servers. An endpoint is one address of a server: an IP:port or unix:PATH
+// server has one endpoint, a host:port server has one for every address of its name. The endpoints
+// of a server share its weight evenly. A name of weight 4 with two addresses takes as much load as
+// one address of weight 4, so an answer that grows or shrinks moves no load between servers. If two
+// servers have the same address, the pool has two endpoints for it.
 //
-// Pick reads an immutable snapshot through an atomic pointer: it takes no lock, allocates nothing and never waits.
-// Names are resolved elsewhere, by a [Resolver], which publishes new snapshots.
+// Pick reads an immutable snapshot through an atomic pointer. It takes no lock, allocates nothing
+// and never waits. A [Resolver] resolves the names, and publishes new snapshots.
 //
-// The package does not dial, and does not judge whether a server is well: the caller says which endpoints it tried.
+// The package does not dial. The caller says which endpoints it tried, and how long a dial took
+// ([Endpoint.Connected]) or waited in vain ([Pool.TimedOut]).
 package backend
 
 import (
@@ -42,11 +43,11 @@ type Config struct {
 
 // ServerConfig describes a server of a pool.
 type ServerConfig struct {
-	// Address is IP:port, [IPv6]:port (a zone is accepted), host:port or unix:PATH. A host name is looked up as it is
-	// written, so without a final dot the search list of the system applies to it.
+	// Address is IP:port, [IPv6]:port, host:port or unix:PATH, as address.ParseServer reads them.
+	// The search list of the system applies to a host name without a final dot.
 	Address string
 	Weight  int  // share of the load against the other servers, 1 to 256; zero: 1
-	Backup  bool // used only while no server that is not a backup can be
+	Backup  bool // used only when no other server can be
 }
 
 const maxWeight = 256
@@ -70,21 +71,24 @@ func (c *Config) check() error {
 type Balance uint8
 
 const (
-	// RoundRobin takes the servers in turn, each as often in a round as its weight says, its turns spread over the
-	// round. The first turn of a pool is random, so that several edges do not march in step.
+	// RoundRobin takes the servers in turn. In a round each has as many turns as its weight says,
+	// spread evenly. The first turn of a pool is random, so that several edges do not march in
+	// step.
 	RoundRobin Balance = iota
 
-	// LeastConnections takes the endpoint with the fewest open connections for its weight, the new one counted; among
-	// equals a random one.
+	// LeastConnections takes the endpoint with the fewest open connections for its weight,
+	// including the new one. Among equals it takes a random one.
 	LeastConnections
 
-	// RandomTwo draws two different endpoints by weight and takes the one that LeastConnections would. Several edges
-	// that do not know each other's counts do not all run to the same server, as they may with LeastConnections.
+	// RandomTwo draws two different endpoints by weight and takes the less loaded one. With
+	// LeastConnections several edges, which do not know each other's counts, may all choose the
+	// same server; with RandomTwo they do not.
 	RandomTwo
 
-	// ClientHash sends a client's address always to the same server, and to the same address of it, as long as that is
-	// there, on every edge alike; servers that come or go move no clients but theirs. Ports do not count, and neither
-	// do the low 64 bits of an IPv6 address, since a host changes them as it likes.
+	// ClientHash sends a client always to the same address of the same server while that is there,
+	// on every edge alike. A server that comes or goes moves only its own clients. The client's
+	// port does not count, and neither do the low 64 bits of an IPv6 address, which a host can
+	// change at will.
 	ClientHash
 )
 

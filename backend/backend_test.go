@@ -12,7 +12,8 @@ var (
 	allBalances = []Balance{RoundRobin, LeastConnections, RandomTwo, ClientHash}
 )
 
-// newPool makes a pool whose random choices are the same in every run and whose round robin begins with the first turn.
+// newPool makes a pool whose random choices are the same in every run and whose round robin begins
+// with the first turn.
 func newPool(t testing.TB, c Config) *Pool {
 	t.Helper()
 	c.Name = "shop"

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// Endpoint is one address of one server. It stays the same object, with its count of connections, for as long as the
-// address is among the server's, over refreshes of its name and over reloads (see [Pool.Adopt]).
+// Endpoint is one address of one server. It stays the same object, with its count of connections,
+// while the server has the address: refreshes of the name and reloads keep it (see [Pool.Adopt]).
 type Endpoint struct {
 	AddrPort netip.AddrPort // zero for a Unix socket; never an IPv4-mapped IPv6 address
 	Path     string         // of a Unix socket; empty for any other
@@ -17,21 +17,22 @@ type Endpoint struct {
 	hash   uint64       // of the address alone
 	active atomic.Int64 // connections picked and not released
 
-	// What the dials of the past say, in nanoseconds of clock and of time.
+	// The outcome of past dials, in nanoseconds. The first two are readings of clock.
 	doubtedAt   atomic.Int64 // when a dial timed out; 0: one has connected since
 	connectedAt atomic.Int64 // when a dial connected last
 	patience    atomic.Int64 // see Patience; 0: nothing is known
 }
 
-// String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)" or "unix:/run/x.sock".
+// String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)" or
+// "unix:/run/x.sock".
 func (e *Endpoint) String() string { return e.name }
 
-// Release gives back what Pick counted. Call it exactly once for each endpoint that Pick returned, also when the dial
-// failed. It does not matter whether the address is still in the pool.
+// Release takes back the connection that Pick counted. Call it exactly once for each endpoint that
+// Pick returned, also when the dial failed, and also when the address has left the pool.
 func (e *Endpoint) Release() { e.active.Add(-1) }
 
-// acquire counts one connection more, unless there are limit already; zero is no limit. It compares and swaps, since
-// with add-then-check two that meet at the last place can both be turned away.
+// acquire counts one more connection, unless there are limit already; zero is no limit. It compares
+// and swaps: with add-then-check two callers that meet at the last place could both be turned away.
 func (e *Endpoint) acquire(limit int64) bool {
 	if limit == 0 {
 		e.active.Add(1)

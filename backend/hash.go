@@ -7,20 +7,22 @@ import (
 	"net/netip"
 )
 
-// rendezvous returns the open endpoint with the highest score for key, or nil (highest random weight hashing, Thaler
-// and Ravishankar 1998). The scores of a server do not depend on what else is in the pool, so a server that goes
-// leaves all clients of the others where they are, and one that comes takes no more than its share.
+// rendezvous returns the open endpoint with the highest score for key, or nil (highest random
+// weight hashing, Thaler and Ravishankar 1998). A server's score does not depend on the other
+// servers, so a server that goes leaves the clients of the others where they are, and a server that
+// comes takes only its share.
 //
-// The score of a server of weight w is -w/ln(u) for a u in (0, 1) hashed from key and server: the largest of several
-// is a given one with the probability of its w in their sum (weighted rendezvous hashing).
+// The score of a server of weight w is -w/ln(u), where u in (0, 1) is hashed from key and server. A
+// server has the largest score with the probability of its w in the sum of all (weighted rendezvous
+// hashing).
 //
-// First the server is chosen, by weight, then the address in it. Were the addresses all in one draw, a name that
-// answers with another address would scatter its clients over the pool.
+// It chooses the server first, by weight, then the address in it. If all addresses were in one
+// draw, a name whose address changes would scatter its clients over the pool.
 func (p *Pool) rendezvous(t *tier, key uint64, f *filter) (best *Endpoint) {
 	var bestScore float64
 	for _, g := range t.groups {
 		u, weight := g.draw(key), float64(g.weight)
-		// -ln(u) is never less than 1-u, which is quicker to compute and rules out most servers.
+		// -ln(u) is never less than 1-u, which is quicker to compute and excludes most servers.
 		if best != nil && weight/(1-u) <= bestScore {
 			continue
 		}
@@ -47,13 +49,14 @@ func (p *Pool) rendezvousIn(ws []weighted, key uint64, f *filter) (best *Endpoin
 	return best
 }
 
-// draw hashes key and server to a number between 0 and 1, neither included: 52 bits and the half are exact in a float.
+// draw hashes key and server to a number between 0 and 1, neither included: 52 bits and the half
+// are exact in a float.
 func (g *group) draw(key uint64) float64 {
 	return (float64(mix(key^g.hash)>>12) + 0.5) / (1 << 52)
 }
 
-// clientKey hashes an IPv4 address, also one mapped into IPv6, or the /64 network of an IPv6 address. It is the same
-// in every process, so that all edges send a client to the same server.
+// clientKey hashes an IPv4 address, which may be mapped into IPv6, or the /64 network of an IPv6
+// address. It is the same in every process, so that all edges send a client to the same server.
 func clientKey(client netip.Addr) uint64 {
 	client = client.Unmap()
 	if client.Is4() {
@@ -64,7 +67,7 @@ func clientKey(client netip.Addr) uint64 {
 	return mix(binary.BigEndian.Uint64(b[:8]))
 }
 
-// hashString is FNV-1a, mixed because alike strings have alike sums.
+// hashString is FNV-1a, mixed because similar strings have similar sums.
 func hashString(s string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(s))

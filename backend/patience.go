@@ -8,8 +8,9 @@ const (
 	doubtFor    = 30 * time.Second
 )
 
-// Patience returns how long a dial to the endpoint should wait while the pool has another (see [Pool.HasOther]): twice
-// what the last one that connected took, from 250 ms to 1 s. The caller's own limit holds besides.
+// Patience returns how long a dial to the endpoint should wait while the pool has another (see
+// [Pool.HasOther]): twice what the last one that connected took, from 250 ms to 1 s. The caller's
+// own limit holds besides.
 func (e *Endpoint) Patience() time.Duration {
 	return max(time.Duration(e.patience.Load()), minPatience)
 }
@@ -23,9 +24,10 @@ func (e *Endpoint) Connected(took time.Duration) {
 	}
 }
 
-// TimedOut notes that a dial to e, an endpoint of p, had no answer after some time. For 30 s, or until a dial connects,
-// Pick takes the endpoint only when there is no other; then one connection tries it, with twice the patience, since it
-// may only be far away. A dial that times out while others connect says nothing: its packets were lost.
+// TimedOut notes that a dial to e, an endpoint of p, had no answer after some time. For 30 s, or
+// until a dial connects, Pick takes the endpoint only when there is no other; then one connection
+// tries it, with twice the patience, since it may only be far away. A dial that times out while
+// others connect says nothing: its packets were lost.
 func (p *Pool) TimedOut(e *Endpoint, after time.Duration) {
 	now := clock()
 	if at := e.connectedAt.Load(); at != 0 && at > now-int64(after) {
@@ -40,7 +42,8 @@ func (p *Pool) TimedOut(e *Endpoint, after time.Duration) {
 	p.doubtful.Store(true)
 }
 
-// doubts reports whether a dial to an endpoint of s timed out, and none has connected since. As a rule it is one read.
+// doubts reports whether a dial to an endpoint of s timed out, and none has connected since. As a
+// rule it is one read.
 func (p *Pool) doubts(s *snapshot) bool {
 	if !p.doubtful.Load() {
 		return false
@@ -72,7 +75,8 @@ func (e *Endpoint) doubted() bool {
 	return at != 0 && clock()-at < int64(doubtFor)
 }
 
-// probe is called by each Pick of the endpoint. If it is doubted, the doubt begins anew: others wait for the outcome.
+// probe is called by each Pick of the endpoint. If it is doubted, the doubt begins anew: others
+// wait for the outcome.
 func (e *Endpoint) probe() {
 	if at := e.doubtedAt.Load(); at != 0 {
 		e.doubtedAt.CompareAndSwap(at, clock())

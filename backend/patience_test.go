@@ -42,7 +42,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// A doubted endpoint comes last, is tried by one connection every 30 s, and is as before once that connects.
+// A doubted endpoint comes last, is tried by one connection every 30 s, and is as before once that
+// connects.
 func TestDoubt(t *testing.T) {
 	for _, b := range allBalances {
 		t.Run(b.String(), func(t *testing.T) {
@@ -152,7 +153,8 @@ func TestDoubtDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Dials time out and connect at once. In the end every endpoint is well, and no pool has doubts about it.
+// Dials time out and connect at once. In the end every endpoint is well, and no pool has doubts
+// about it.
 func TestConcurrentDoubts(t *testing.T) {
 	p := newPool(t, Config{Servers: weights(1, 1, 1), Balance: LeastConnections})
 	var wg sync.WaitGroup

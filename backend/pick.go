@@ -7,15 +7,17 @@ import (
 	"sync/atomic"
 )
 
-// Pick chooses an endpoint for a connection of client and counts the connection on it, until Release. It passes over
-// the endpoints in tried, in the order in which they were, and those that have MaxConnections already. It returns nil
-// when there is none left. The client matters to ClientHash only.
+// Pick chooses an endpoint for a connection of client and counts the connection on it, until
+// Release. It passes over the endpoints in tried, in the order in which they were, and those that
+// have MaxConnections already. It returns nil when there is none left. The client matters to
+// ClientHash only.
 //
-// Endpoints whose last dial timed out come last (see [Endpoint.TimedOut]), and backups after the other servers. Among
-// servers of one kind, an endpoint of the address family that the last in tried has comes after the others: a machine
-// without a route to one family fails on all of it.
+// Endpoints whose last dial timed out come last (see [Endpoint.TimedOut]), and backups after the
+// other servers. Among servers of one kind, an endpoint of the address family that the last in
+// tried has comes after the others: a machine without a route to one family fails on all of it.
 //
-// Pick costs time in proportion to the number of endpoints, but for RoundRobin, which as a rule takes the next in turn.
+// Pick costs time in proportion to the number of endpoints, but for RoundRobin, which as a rule
+// takes the next in turn.
 func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
 	if len(tried) > 0 || p.doubtful.Load() {
 		return p.pickFiltered(client, tried)
@@ -48,7 +50,8 @@ func (p *Pool) pickFiltered(client netip.Addr, tried []*Endpoint) *Endpoint {
 	return e
 }
 
-// pickInOrder goes through the tiers, and in each takes the family of the endpoint tried last after the others.
+// pickInOrder goes through the tiers, and in each takes the family of the endpoint tried last after
+// the others.
 func (p *Pool) pickInOrder(s *snapshot, client netip.Addr, f *filter) *Endpoint {
 	for i := range s {
 		t := &s[i]
@@ -69,8 +72,8 @@ func (p *Pool) pickInOrder(s *snapshot, client netip.Addr, f *filter) *Endpoint 
 	return nil
 }
 
-// PickAgain is Pick for a connection that has tried every endpoint there is. It takes the last one tried only when
-// there is no other.
+// PickAgain is Pick for a connection that has tried every endpoint there is. It takes the last one
+// tried only when there is no other.
 func (p *Pool) PickAgain(client netip.Addr, tried []*Endpoint) *Endpoint {
 	if len(tried) > 0 {
 		if e := p.Pick(client, tried[len(tried)-1:]); e != nil {
@@ -80,9 +83,9 @@ func (p *Pool) PickAgain(client netip.Addr, tried []*Endpoint) *Endpoint {
 	return p.Pick(client, nil)
 }
 
-// HasOther reports whether Pick has an endpoint for a connection that has tried those in tried and is dialing current,
-// so that waiting long for current is no use. An endpoint whose last dial timed out is no alternative to one that is
-// well.
+// HasOther reports whether Pick has an endpoint for a connection that has tried those in tried and
+// is dialing current, so that waiting long for current is no use. An endpoint whose last dial timed
+// out is no alternative to one that is well.
 func (p *Pool) HasOther(tried []*Endpoint, current *Endpoint) bool {
 	s := p.current.Load()
 	f := filter{tried: tried, passDoubted: !current.doubted()}
@@ -107,13 +110,14 @@ func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, f *fil
 		case p.balance == ClientHash:
 			e = p.rendezvous(t, clientKey(client), f)
 		case f != nil && f.avoid != noFamily:
-			// Turns of a family that is avoided would be lost to it.
+			// The family that is passed over would lose its turns.
 			d := p.roll()
 			e = p.draw(t, &d, f, nil).Endpoint
 		default:
 			return p.nextInTurn(t, turns, f)
 		}
-		// When acquire fails, others took the last places since the choice was made, and the next choice sees that.
+		// If acquire fails, other connections took the last places after the choice; the next
+		// choice sees that.
 		if e == nil || e.acquire(p.limit) {
 			return e
 		}
@@ -127,7 +131,8 @@ type filter struct {
 	passDoubted bool
 }
 
-// avoidLast makes the filter pass over the family of the endpoint tried last. It reports false if that has none.
+// avoidLast makes the filter pass over the family of the endpoint tried last. It reports false if
+// that has none.
 func (f *filter) avoidLast() bool {
 	if n := len(f.tried); n > 0 {
 		f.avoid = f.tried[n-1].family()
@@ -139,7 +144,8 @@ func (f *filter) allows(e *Endpoint) bool {
 	return !slices.Contains(f.tried, e) && (f.avoid == noFamily || e.family() != f.avoid) && !(f.passDoubted && e.doubted())
 }
 
-// open reports whether e may be picked as things stand. It is just short enough for the compiler to inline it.
+// open reports whether e may be picked as things stand. It is just short enough for the compiler to
+// inline it.
 func open(e *Endpoint, limit int64, f *filter) bool {
 	return (limit == 0 || e.active.Load() < limit) && (f == nil || f.allows(e))
 }
@@ -147,8 +153,9 @@ func open(e *Endpoint, limit int64, f *filter) bool {
 // maxTurns is how many turns of a round robin a Pick gives up before it takes whatever is left.
 const maxTurns = 16
 
-// nextInTurn takes the next turn, and another if its endpoint cannot be had. Going on from there without taking turns
-// would leave the whole load of a full server to the one after it; this way the others share it by weight.
+// nextInTurn takes the next turn, and further turns while their endpoints cannot be had. If it went
+// on to the neighbour instead, the server after a full one would get the whole load of that; this
+// way the others share it by weight.
 func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, f *filter) *Endpoint {
 	for range min(len(t.slots), maxTurns) {
 		e := t.turn(turns.Add(1) - 1)
@@ -168,7 +175,7 @@ func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, f *filter) *Endpoint {
 	return nil
 }
 
-// leastLoaded returns the least loaded of the open endpoints, by chance among equals, or nil.
+// leastLoaded returns the least loaded open endpoint, a random one among equals, or nil.
 func (p *Pool) leastLoaded(t *tier, f *filter) *Endpoint {
 	var best candidate
 	var ties uint64
@@ -182,7 +189,7 @@ func (p *Pool) leastLoaded(t *tier, f *filter) *Endpoint {
 		case best.Endpoint == nil || c.lighter(best):
 			best, ties = c, 1
 		case !best.lighter(c):
-			// Each of n equals is left standing with probability 1/n.
+			// Each of n equals remains with probability 1/n.
 			if ties++; d.below(ties) == 0 {
 				best = c
 			}
@@ -191,7 +198,8 @@ func (p *Pool) leastLoaded(t *tier, f *filter) *Endpoint {
 	return best.Endpoint
 }
 
-// lighterOfTwo draws two of the open endpoints and returns the less loaded, or the first if they are equal.
+// lighterOfTwo draws two open endpoints and returns the less loaded, or the first if they are
+// equal.
 func (p *Pool) lighterOfTwo(t *tier, f *filter) *Endpoint {
 	d := p.roll()
 	a := p.draw(t, &d, f, nil)
@@ -205,8 +213,9 @@ func (p *Pool) lighterOfTwo(t *tier, f *filter) *Endpoint {
 	return a.Endpoint
 }
 
-// draw picks an open endpoint other than except at random, by weight. It takes one pass, so that no total can change
-// meanwhile: each endpoint replaces the one drawn before it with the probability of its weight in the total so far.
+// draw picks an open endpoint other than except at random, by weight. It takes one pass, so that no
+// total can change meanwhile: each endpoint replaces the one drawn before it with the probability
+// of its weight in the total so far.
 func (p *Pool) draw(t *tier, d *dice, f *filter, except *Endpoint) (drawn weighted) {
 	var total uint64
 	for _, w := range t.endpoints {
@@ -221,8 +230,8 @@ func (p *Pool) draw(t *tier, d *dice, f *filter, except *Endpoint) (drawn weight
 	return drawn
 }
 
-// candidate is an endpoint with its load as it was when it was looked at: a later read may differ, and an endpoint could
-// seem lighter than itself.
+// candidate is an endpoint with its load as it was when it was looked at: a later read may differ,
+// and an endpoint could seem lighter than itself.
 type candidate struct {
 	weighted
 	connections int64 // the new one included
@@ -230,20 +239,24 @@ type candidate struct {
 
 func (w weighted) candidate() candidate { return candidate{w, w.active.Load() + 1} }
 
-// lighter reports whether c has fewer connections for its weight than o. The two fractions are compared crosswise.
+// lighter reports whether c has fewer connections for its weight than o. The two fractions are
+// compared crosswise.
 func (c candidate) lighter(o candidate) bool {
 	return c.connections*o.weight < o.connections*c.weight
 }
 
-// dice is a stream of random numbers, SplitMix64 (Steele, Lea, Flood 2014). Each Pick has its own on its stack.
+// dice is a stream of random numbers, SplitMix64 (Steele, Lea, Flood 2014). Each Pick has its own
+// on its stack.
 type dice uint64
 
 const splitMix = 0x9e3779b97f4a7c15
 
-// roll starts a stream. It is one atomic addition, so that it takes no lock, and tests can fix where it begins.
+// roll starts a stream with one atomic addition. It takes no lock, and tests can set where it
+// begins.
 func (p *Pool) roll() dice { return dice(mix(p.dice.Add(splitMix))) }
 
-// below returns a number from 0 to n-1. n is small against 2^64, which makes the bias of the multiplication nothing.
+// below returns a number from 0 to n-1. As n is small against 2^64, the bias of the multiplication
+// does not matter.
 func (d *dice) below(n uint64) uint64 {
 	*d += splitMix
 	hi, _ := bits.Mul64(mix(uint64(*d)), n)

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Pool is a set of servers that can stand in for each other. Its methods may be called from any goroutine. Make one
-// with New.
+// Pool is a set of servers that can replace each other. New makes one. Any goroutine may call its
+// methods.
 type Pool struct {
 	name    string
 	retries int
@@ -20,17 +20,18 @@ type Pool struct {
 	current  atomic.Pointer[snapshot]
 	doubtful atomic.Bool // an endpoint may be doubted; see doubts
 
-	mu      sync.Mutex // guards what is in servers and the order of stores to current; Pick does without
+	mu      sync.Mutex // guards the servers and the order of stores to current; Pick does not lock it
 	servers []*server  // the slice itself never changes
 
-	// Every Pick writes the counters: they must not be on the cache line of what every Pick reads.
+	// Every Pick writes the counters. The padding keeps them off the cache line that every Pick
+	// reads.
 	_     [64]byte
 	turns [tiers]atomic.Uint64 // round robin, for each tier
 	dice  atomic.Uint64        // see roll
 }
 
-// New makes a pool. The endpoints of host:port servers come later, from a Resolver or from Adopt. The error names the
-// pool, the server and the remedy.
+// New makes a pool. A Resolver or Adopt adds the endpoints of host:port servers later. The error
+// names the pool, the server and the remedy.
 func New(c Config) (*Pool, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
@@ -60,13 +61,14 @@ func (p *Pool) Name() string { return p.name }
 // Retries returns how many more servers a connection should try after the first.
 func (p *Pool) Retries() int { return p.retries }
 
-// Adopt takes over from old, a pool of the configuration before, what the two have in common: the endpoint of the
-// same server address at the same IP address becomes one object with one count of connections, and a name that is not
-// resolved yet keeps the addresses it had. Weights and limits are the new pool's own. A nil old is a pool with nothing
-// in common.
+// Adopt takes over the endpoints that the pool has in common with old, a pool of the previous
+// configuration. Both pools then share the endpoint of a server at an address, with its count of
+// connections. A name that is not resolved yet gets the addresses that it has in old. Weights and
+// limits are the new pool's own. Nil has nothing in common.
 //
-// Call it before Resolver.Resolve and before the first Pick: a connection picked earlier stays counted on the endpoint
-// that was replaced. Old may go on in use until its last connection is released.
+// Call it before Resolver.Resolve and before the first Pick: a connection picked earlier stays
+// counted on the endpoint that Adopt replaces. Old may stay in use until its last connection is
+// released.
 func (p *Pool) Adopt(old *Pool) {
 	if old == nil || old == p {
 		return
@@ -84,7 +86,7 @@ func (p *Pool) Adopt(old *Pool) {
 	p.publish()
 }
 
-// copyServers returns the servers as they are now, so that Adopt need not hold two mutexes at once.
+// copyServers returns a copy of the servers, so that Adopt need not hold two mutexes at once.
 func (p *Pool) copyServers() []server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +107,7 @@ func (p *Pool) server(key string) *server {
 	return nil
 }
 
-// update makes aps the addresses of s, a server of p.
+// update gives s, a server of p, the addresses aps.
 func (p *Pool) update(s *server, aps []netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +116,7 @@ func (p *Pool) update(s *server, aps []netip.AddrPort) {
 	}
 }
 
-// drop takes every endpoint that is forbidden out of the pool, and returns them.
+// drop removes every forbidden endpoint from the pool, and returns them.
 func (p *Pool) drop(forbidden func(netip.AddrPort) bool) (dropped []*Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,5 +144,5 @@ func (p *Pool) resolved(s *server) bool {
 	return len(s.endpoints) > 0
 }
 
-// publish shows Pick the servers as they are now. It is called with p.mu held, or before p is shared.
+// publish shows Pick the present servers. The caller holds p.mu, or p is not shared yet.
 func (p *Pool) publish() { p.current.Store(newSnapshot(p.servers, p.balance)) }

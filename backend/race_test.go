@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// TestConcurrentPicks picks and releases from many goroutines while a resolver swaps the snapshots as fast as it can.
-// No endpoint may ever have more connections than its limit, and in the end every one must have none.
+// TestConcurrentPicks picks and releases from many goroutines while a resolver swaps the snapshots
+// as fast as it can. No endpoint may ever have more connections than its limit, and in the end
+// every one must have none.
 func TestConcurrentPicks(t *testing.T) {
 	const limit, pickers, picks = 2, 8, 2000
 	for _, b := range allBalances {

@@ -121,7 +121,8 @@ func TestHasOther(t *testing.T) {
 	}
 }
 
-// rank is what Pick goes by before it balances: the lowest goes first. It is below 0 for what Pick may not take.
+// rank is what Pick goes by before it balances: the lowest goes first. It is below 0 for what Pick
+// may not take.
 func rank(p *Pool, e *Endpoint, backup bool, tried []*Endpoint) int {
 	if slices.Contains(tried, e) || p.limit > 0 && e.active.Load() >= p.limit {
 		return -1
@@ -142,7 +143,8 @@ func rank(p *Pool, e *Endpoint, backup bool, tried []*Endpoint) int {
 	return r
 }
 
-// TestPickAgreesWithModel picks from random pools in random states: what is picked has the lowest rank there is.
+// TestPickAgreesWithModel picks from random pools in random states: what is picked has the lowest
+// rank there is.
 func TestPickAgreesWithModel(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -8,7 +8,7 @@ import (
 	"keyhole/address"
 )
 
-// server is one entry of a pool's list. Its lists of endpoints are guarded by the pool's mutex.
+// server is one entry of a pool's list. The pool's mutex guards its lists of endpoints.
 type server struct {
 	key        string // the address in its one spelling
 	configured string // the address as configured
@@ -20,7 +20,7 @@ type server struct {
 	backup     bool
 
 	endpoints []*Endpoint // in order of address
-	gone      []*Endpoint // left the answers with connections open; back in use should the address return
+	gone      []*Endpoint // whose address left the answers while connections were open; used again if it returns
 }
 
 func newServer(c ServerConfig) (*server, error) {
@@ -47,9 +47,10 @@ func newServer(c ServerConfig) (*server, error) {
 	return s, nil
 }
 
-// set makes aps, which set may reorder, the server's addresses, and reports whether they are others than before. An
-// address that stays keeps its endpoint. So does one that comes back while connections to it are open: a name server
-// that answers with a changing part of a long list would defeat MaxConnections otherwise.
+// set replaces the addresses with aps, sorting it, and reports whether they changed. An address
+// that stays keeps its endpoint. So does one that returns while connections to it are open:
+// otherwise a name server that answers with a changing part of a long list would defeat
+// MaxConnections.
 func (s *server) set(aps []netip.AddrPort) (changed bool) {
 	slices.SortFunc(aps, netip.AddrPort.Compare)
 	aps = slices.Compact(aps)
@@ -71,7 +72,8 @@ func (s *server) set(aps []netip.AddrPort) (changed bool) {
 	return changed
 }
 
-// adopt takes over the endpoints that old has at the same addresses, and the addresses themselves if s has none yet.
+// adopt takes over the endpoints that old has at the addresses of s. If s has none yet, it takes
+// over the addresses.
 func (s *server) adopt(old *server) {
 	from := s.endpoints
 	if len(from) == 0 {

@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// The tiers of a snapshot, in the order in which Pick goes through them.
+// The tiers of a snapshot, in the order of Pick.
 const (
 	primaries = iota
 	backups
 	tiers
 )
 
-// snapshot is what Pick sees of a pool. It is never written after it was published.
+// A snapshot is the state of a pool that Pick reads. It does not change once it is published.
 type snapshot [tiers]tier
 
-// tier holds the servers that are, or are not, backups, as far as they have an address.
+// A tier holds the backups, or the other servers, that have an address.
 type tier struct {
 	groups    []group
 	endpoints []weighted // of all groups, those of one group together
@@ -23,26 +23,26 @@ type tier struct {
 	mixed     bool       // endpoints are of several families
 }
 
-// group is a server's share of a tier.
+// A group is the part of a tier that one server has.
 type group struct {
 	first, size int    // its part of tier.endpoints
 	hash        uint64 // of the server's address
 	weight      int    // the server's
-	turns       int    // in a round: the weight, reduced by what all weights of the tier have in common
+	turns       int    // in a round: the weight, divided by the greatest common divisor of the tier's weights
 }
 
-// weighted is an endpoint and its part of its server's weight, in units of 1/share. The weight is not in Endpoint:
-// pools of two configurations may hold the same endpoint with different weights.
+// weighted is an endpoint with its part of its server's weight, in units of 1/share. The weight is
+// not in Endpoint, since pools of two configurations may hold one endpoint with different weights.
 type weighted struct {
 	*Endpoint
 	weight int64
 }
 
-// share is a multiple of every number up to 16: the parts of up to sixteen addresses are exact, and those of n more
-// are rounded down by less than n/share of them.
+// share is a multiple of every number up to 16, so that up to sixteen addresses have exact parts.
+// With n addresses the parts are rounded down by less than n/share of them.
 const share = 720720
 
-// slot is one turn of a round: the nth turn in it of a group.
+// A slot is one turn of a round: the nth one that a group has in it.
 type slot struct{ group, nth int32 }
 
 func newSnapshot(servers []*server, balance Balance) *snapshot {
@@ -75,9 +75,10 @@ func (t *tier) add(s *server) {
 	}
 }
 
-// schedule lays out a round in which each group has as many turns as its reduced weight says, spread evenly: of n
-// groups, the i-th has its k-th turn of w at the fraction (k + (i+1/2)/n) / w of the round. The (i+1/2)/n staggers the
-// groups. Without it all would have their middle turn at one place, and the heaviest the rest of the round in a row.
+// schedule lays out a round in which each group has as many turns as its reduced weight says,
+// spread evenly. Of n groups, the i-th has its k-th turn of w at the fraction (k + (i+1/2)/n) / w
+// of the round. The (i+1/2)/n staggers the groups: without it all would have their middle turn at
+// one place, and the heaviest would have the rest of the round in a row.
 func (t *tier) schedule() {
 	divisor := 0
 	for _, g := range t.groups {
@@ -92,15 +93,16 @@ func (t *tier) schedule() {
 	}
 	n := len(t.groups)
 	slices.SortFunc(t.slots, func(a, b slot) int {
-		// The fractions, times 2n, compared crosswise: integers keep ties exact and the order the same everywhere.
+		// The fractions, times 2n, compared crosswise: integers keep ties exact and the order the
+		// same everywhere.
 		at := (int(a.nth)*2*n + 2*int(a.group) + 1) * t.groups[b.group].turns
 		bt := (int(b.nth)*2*n + 2*int(b.group) + 1) * t.groups[a.group].turns
 		return cmp.Or(cmp.Compare(at, bt), cmp.Compare(a.group, b.group))
 	})
 }
 
-// turn returns the endpoint whose turn the nth is. The addresses of a server share its turns one after the other, from
-// one round to the next.
+// turn returns the endpoint that has the nth turn. The addresses of a server take its turns one
+// after the other, from one round to the next.
 func (t *tier) turn(n uint64) *Endpoint {
 	round, at := n/uint64(len(t.slots)), n%uint64(len(t.slots))
 	s := t.slots[at]

@@ -21,8 +21,8 @@ var backendSchema = strict.Schema{
 	Required: []string{"servers"},
 }
 
-// namedBackends reads the mapping of names to backends. A backend with a
-// problem keeps its name, or each route to it would be a problem too.
+// namedBackends reads the mapping of names to backends. A backend with a problem keeps its name:
+// otherwise each route to it would be a problem too.
 func (d *decoder) namedBackends(n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		d.WrongType(n, "`backends`", "a mapping of names to backends")
@@ -47,8 +47,8 @@ func (d *decoder) namedBackends(n *yaml.Node) {
 
 const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// backendName checks a name. One that looks like an address is refused: a
-// route could mean either.
+// backendName checks a name. It refuses one that looks like an address, since a route could mean
+// either.
 func (d *decoder) backendName(k *yaml.Node) bool {
 	if k.Kind == yaml.AliasNode || k.Tag == "!!merge" {
 		return false // vet has refused it
@@ -127,8 +127,8 @@ var serverSchema = strict.Schema{
 	Required: []string{"address"},
 }
 
-// server reads an address, or a mapping with one. It returns the node of the
-// address, nil when it has none that is valid.
+// server reads an address, or a mapping with one. It returns the node of the address, or nil
+// without a valid one.
 func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
 	s = Server{Weight: 1, Line: n.Line}
 	if n.Kind == yaml.ScalarNode {
@@ -160,8 +160,7 @@ func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
 	return n
 }
 
-// connectable returns the one form of a server address that is valid and not
-// the edge's own.
+// connectable returns the one form of a server address, if it is valid and not the edge's own.
 func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 	a, err := address.ParseServer(text)
 	if err != nil {
@@ -175,9 +174,9 @@ func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 	return a.String(), true
 }
 
-// backendRef reads the backend of a route: a name, or an address, which
-// becomes a backend of its own, shared by all routes that name it. It returns
-// an index in config.Backends, -1 with a problem reported.
+// backendRef reads the backend of a route: a name, or an address, which becomes a backend of its
+// own, shared by all routes that name it. It returns an index in config.Backends, or -1 after
+// reporting a problem.
 func (d *decoder) backendRef(n *yaml.Node) int {
 	s, ok := d.Text(n, "backend")
 	if !ok {
@@ -207,8 +206,8 @@ func (d *decoder) backendRef(n *yaml.Node) int {
 	return i
 }
 
-// maxComparisons bounds the search for suggestions: a large file in which
-// every route names a missing backend would otherwise take minutes.
+// maxComparisons bounds the search for suggestions: a large file in which every route names a
+// missing backend would otherwise take minutes.
 const maxComparisons = 1 << 20
 
 func (d *decoder) unknownBackend(n *yaml.Node, name string) {

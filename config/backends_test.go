@@ -1,6 +1,10 @@
 package config
 
-import "testing"
+import (
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
 
 func TestBackendProblems(t *testing.T) { checkProblems(t, backendCases) }
 
@@ -199,4 +203,26 @@ var backendCases = []problemCase{
 			"2:59: server \"Edge.example.:445\": would connect the edge to itself, it listens on \"edge.example:445\"\n" +
 			"2:78: server \"127.0.0.1:446\": would connect the edge to itself, it listens on \"localhost:446\"",
 	},
+}
+
+// Ten thousand routes that name missing backends do not take minutes.
+func TestSuggestionsAreBounded(t *testing.T) {
+	d := newDecoder("k.yaml")
+	d.names = make([]string, 1<<18)
+	for i := range d.names {
+		d.names[i] = "b"
+	}
+	d.names[0] = "shop"
+	for i := range 5 {
+		d.unknownBackend(&yaml.Node{Line: i + 1}, "shpo")
+	}
+	for i, p := range d.Problems() {
+		want := `unknown backend "shpo", did you mean "shop"?`
+		if i == 4 {
+			want = `unknown backend "shpo"`
+		}
+		if p.Message != want {
+			t.Errorf("problem %d = %q, want %q", i, p.Message, want)
+		}
+	}
 }

@@ -1,5 +1,5 @@
-// Package config reads the YAML file of an edge into a Config: complete,
-// validated, and never changed afterwards.
+// Package config reads the YAML file of an edge into a Config: complete, validated, and never
+// changed afterwards.
 //
 //	c, err := config.Load("keyhole.yaml")
 //	var problems config.Problems
@@ -9,15 +9,14 @@
 //		}
 //	}
 //
-// Reading is strict. Unknown and duplicate keys, values of the wrong type or
-// out of range, routes that claim one name twice and servers that are the edge
-// itself are problems, and every problem of a file is reported at once with
-// its line and column. A key whose behaviour is not there yet is refused with
-// "not supported yet", since accepting and ignoring it would promise a
-// protection that nobody has.
+// Reading is strict. Unknown and duplicate keys, values of the wrong type or out of range, routes
+// that claim one name twice and servers that are the edge itself are problems. Parse reports every
+// problem of a file at once, with its line and column. It refuses a key whose behaviour is not
+// built yet with "not supported yet": to accept and ignore the key would promise a protection that
+// does not exist.
 //
-// The package opens no socket, resolves no name and starts nothing: a Config
-// holds plain values, and the listeners and pools are made from it elsewhere.
+// The package opens no socket, resolves no name and starts nothing. A Config holds plain values,
+// from which others make the listeners and pools.
 package config
 
 import (
@@ -33,8 +32,7 @@ import (
 	"keyhole/routes"
 )
 
-// Config is one whole configuration. Every field is set: what the file leaves
-// out has its default.
+// Config is one whole configuration. Every field is set, some to their defaults.
 type Config struct {
 	File     string // as given to Load or Parse
 	Listen   []Listener
@@ -51,8 +49,8 @@ type Config struct {
 type Listener struct {
 	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
 
-	// IPv6Only is set for "[::]:PORT" when another listener has the port on an IPv4 address or a name. Otherwise
-	// "[::]:PORT" takes IPv4 as well, like ":PORT".
+	// IPv6Only is set for "[::]:PORT" when another listener has the port on an IPv4 address or a
+	// name. Otherwise "[::]:PORT" takes IPv4 as well, like ":PORT".
 	IPv6Only bool
 }
 
@@ -99,8 +97,8 @@ type Server struct {
 	Line    int    // where the file names it first
 }
 
-// Load reads and validates a file. The error is Problems, or what reading the
-// file returned, so that errors.Is(err, fs.ErrNotExist) holds for a missing one.
+// Load reads and validates a file. The error is Problems, or wraps the error of reading the file,
+// such as fs.ErrNotExist.
 func Load(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -109,8 +107,8 @@ func Load(file string) (*Config, error) {
 	return Parse(file, data)
 }
 
-// Parse validates the text of a configuration; file is its name in messages.
-// The error is Problems, sorted by line.
+// Parse validates the text of a configuration; file is its name in messages. The error is Problems,
+// sorted by line.
 func Parse(file string, data []byte) (*Config, error) {
 	d := newDecoder(file)
 	if root := d.Root(data); root != nil {
@@ -135,8 +133,7 @@ type decoder struct {
 	comparisons int            // spent on suggestions for backend names
 }
 
-// unsupported refuses a key, or a value, that the design has and the edge has
-// not yet.
+// unsupported refuses a key or a value whose behaviour is not built yet.
 func (d *decoder) unsupported(at *yaml.Node, what string) {
 	d.Fail(at, "%s: not supported yet", strict.Key(what))
 }

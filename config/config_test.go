@@ -157,8 +157,7 @@ default: {reject: silence, backend: spare}
 	}
 }
 
-// The design's keys, each on its own, are read or refused as not built yet;
-// none is unknown.
+// The design's keys, each on its own, are read or refused as not built yet; none is unknown.
 func TestSchema(t *testing.T) {
 	const server = "servers: [10.0.0.5:443]"
 	for _, c := range []struct {
@@ -244,8 +243,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// complete returns an error when a part of c is missing or out of range that
-// Parse promises.
+// complete returns an error when a part of c is missing or out of range that Parse promises.
 func complete(c *Config) error {
 	t := c.Timeouts
 	for _, d := range []time.Duration{t.Hello, t.Connect, t.Idle, t.HalfClose, t.Drain} {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzParse fails when Parse panics, returns a Config that is not complete, or
-// reports a problem that is not in the file. A missing example file fails it too.
+// FuzzParse fails when Parse panics, returns a Config that is not complete, or reports a problem
+// that is not in the file. A missing example file fails it too.
 func FuzzParse(f *testing.F) {
 	example, err := os.ReadFile("../config.example.yaml")
 	if err != nil {

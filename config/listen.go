@@ -62,8 +62,8 @@ func (d *decoder) listenAddress(n *yaml.Node) {
 	d.config.Listen = append(d.config.Listen, Listener{Address: a.String()})
 }
 
-// narrow makes a listener on [::] take IPv6 only where another has the port on an IPv4 address, or on a name, which may
-// have one.
+// narrow makes a listener on [::] take IPv6 only where another has the port on an IPv4 address, or
+// on a name, which may have one.
 func (d *decoder) narrow() {
 	for i, l := range d.listeners {
 		if l.IP != netip.IPv6Unspecified() || l.Port == 0 {
@@ -74,8 +74,8 @@ func (d *decoder) narrow() {
 	}
 }
 
-// loop returns the listener that a server address would connect to, as far as the addresses tell: other names than
-// localhost are resolved later.
+// loop returns the listener that a server address would connect to, as far as the addresses tell:
+// other names than localhost are resolved later.
 func (d *decoder) loop(a address.Address) (listener, bool) {
 	for i, l := range d.listeners {
 		if l.Port == a.Port && l.Port != 0 && reaches(a, l.Address, d.config.Listen[i].IPv6Only) {

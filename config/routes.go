@@ -121,8 +121,8 @@ func (d *decoder) prefixes(n *yaml.Node) []netip.Prefix {
 	return out
 }
 
-// parsePrefix reads a network or a single address. A mapped IPv4 network,
-// ::ffff:192.0.2.0/120, is the IPv4 network, since clients are compared so.
+// parsePrefix reads a network or a single address. A mapped IPv4 network, ::ffff:192.0.2.0/120,
+// becomes the IPv4 network: a client's address is unmapped.
 func parsePrefix(s string) (netip.Prefix, bool) {
 	if !strings.Contains(s, "/") {
 		a, err := netip.ParseAddr(s)
@@ -152,8 +152,8 @@ var rejectWords = func() (words []string) {
 	return words
 }()
 
-// defaultRoute reads what happens to names without a route. Both keys together
-// make sense: reject is then for connections that no route may take at all.
+// defaultRoute reads where names without a route go. With a backend, reject is for connections that
+// no route may take at all.
 func (d *decoder) defaultRoute(n *yaml.Node) {
 	def := &d.config.Default
 	def.Line = n.Line
@@ -207,8 +207,8 @@ func patternNodes(route *yaml.Node) map[string]*yaml.Node {
 	return out
 }
 
-// A set is a list without duplicates. Most routes have one name, for which a
-// map would cost more than all else; some have a hundred thousand.
+// A set is a list without duplicates. Most routes have one name, for which a map would cost more
+// than all else; some have a hundred thousand.
 type set struct {
 	list  []string
 	index map[string]struct{} // of the list once it is long

@@ -19,8 +19,8 @@ var rootSchema = strict.Schema{
 	Required: []string{"listen", "routes"},
 }
 
-// document reads the whole file in the order of what depends on What: servers
-// are checked against listeners, routes name backends.
+// document reads the sections in the order of their dependencies: servers are checked against
+// listeners, and routes name backends.
 func (d *decoder) document(root *yaml.Node) {
 	sections := map[string]*yaml.Node{}
 	for k, v := range d.Fields(root, &rootSchema) {
@@ -109,7 +109,8 @@ func (d *decoder) limits(n *yaml.Node) {
 		}
 	}
 	if memory != nil && l.HelloMemory < l.HelloBytes {
-		d.Fail(memory, "`hello_memory` must be at least `hello_bytes`, %d, or the largest hello would never fit, got %d", l.HelloBytes, l.HelloMemory)
+		d.Fail(memory, "`hello_memory` must be at least `hello_bytes`, %d, or the largest hello would never fit, got %d",
+			l.HelloBytes, l.HelloMemory)
 	}
 }
 
@@ -123,7 +124,11 @@ func (d *decoder) connections(n *yaml.Node) {
 }
 
 var (
-	logSchema = strict.Schema{What: "`log`", Want: "a mapping such as {level: info}", Keys: []string{"level", "format", "access", "skip"}}
+	logSchema = strict.Schema{
+		What: "`log`",
+		Want: "a mapping such as {level: info}",
+		Keys: []string{"level", "format", "access", "skip"},
+	}
 	logLevels = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}
@@ -148,7 +153,8 @@ func (d *decoder) log(n *yaml.Node) {
 	}
 }
 
-// skip reads the reasons whose records are left out, of which there is one. A list of none is the default.
+// skip reads the reasons whose records are left out, of which there is one. A list of none is the
+// default.
 func (d *decoder) skip(n *yaml.Node) {
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		return
@@ -164,8 +170,8 @@ func (d *decoder) skip(n *yaml.Node) {
 	}
 }
 
-// access reads where the access log goes. A bare word that is none of the three is a slip, not a file: "stdot" would
-// otherwise be created.
+// access reads where the access log goes. A bare word that is none of the three is a slip, not a
+// file: "stdot" would otherwise be created.
 func (d *decoder) access(n *yaml.Node) {
 	s, ok := d.Text(n, "access")
 	switch {
@@ -189,8 +195,8 @@ func (d *decoder) access(n *yaml.Node) {
 	d.config.Log.Access = s
 }
 
-// stream returns the word for a path of a standard stream, and "" for any other path. Opened by its path, a stream that
-// is a socket is refused, and a file gets an offset of its own.
+// stream returns the word for a path of a standard stream, and "" for any other path. Opened by its
+// path, a stream that is a socket is refused, and a file gets an offset of its own.
 func stream(file string) string {
 	switch path.Clean(file) {
 	case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1":

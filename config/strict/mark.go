@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// unquoted is what the YAML reader says of "*.example.com": it takes a value that begins with * for an alias, and one
-// that begins with & for an anchor.
+// unquoted is what the YAML reader says of "*.example.com": it takes a value that begins with * for
+// an alias, and one that begins with & for an anchor.
 const unquoted = "did not find expected alphabetic or numeric character"
 
 var reference = regexp.MustCompile(`^[*&][0-9A-Za-z_-]+$`)
@@ -17,8 +17,9 @@ func isUnquoted(word string) bool {
 	return strings.ContainsAny(word[:1], "*&") && !reference.MatchString(word)
 }
 
-// mark returns the first value of a line that is wanted, and its column in characters. A value is cut to its first word,
-// and is not empty. Without one the column is that of the line's first character. Quoted text and comments have none.
+// mark returns the first value of a line that is wanted, and its column in characters. A value is
+// cut to its first word, and is not empty. Without one the column is that of the line's first
+// character. Quoted text and comments have none.
 func mark(line string, wanted func(word string) bool) (word string, col int) {
 	start := indent(line)
 	for i := start; i < len(line); i++ {
@@ -37,8 +38,8 @@ func mark(line string, wanted func(word string) bool) (word string, col int) {
 	return "", start + 1
 }
 
-// firstWord returns the word that begins with the first byte of text: that byte, and what follows up to the end of the
-// value or the key.
+// firstWord returns the word that begins with the first byte of text: that byte, and what follows
+// up to the end of the value or the key.
 func firstWord(text string) string {
 	end := 1 + strings.IndexAny(text[1:], " \t,]}")
 	if end == 0 {

@@ -11,16 +11,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A Decoder walks the nodes of one file. A method that reads a value reports
-// what is wrong with it and returns false; the caller goes on with the rest,
-// so that one run finds every problem.
+// A Decoder walks the nodes of one file. A method that reads a value reports what is wrong with it
+// and returns false; the caller goes on with the rest, so that one run finds every problem.
 type Decoder struct {
 	File     string // its name in problems
 	Wanted   string // what an empty file lacks: "at least `listen` and `routes`"
 	problems Problems
 }
 
-// Problems is what was found until now, sorted by position; nil if nothing.
+// Problems returns the problems found so far, sorted by position, or nil.
 func (d *Decoder) Problems() Problems { return d.problems.sorted() }
 
 // Fail reports a problem at a node.
@@ -33,8 +32,8 @@ func (d *Decoder) FailAt(line, col int, format string, args ...any) {
 	d.problems = append(d.problems, Problem{d.File, line, col, fmt.Sprintf(format, args...)})
 }
 
-// WrongType reports a value that is not what it must be. An alias is silent:
-// vet has refused it already.
+// WrongType reports a value of another kind than it must be. It is silent about an alias, which vet
+// has refused already.
 func (d *Decoder) WrongType(n *yaml.Node, subject, want string) {
 	if n.Kind != yaml.AliasNode {
 		d.Fail(n, "%s must be %s, got %s", subject, want, Describe(n))
@@ -70,8 +69,8 @@ type Schema struct {
 // maxKeys is more keys than any schema has.
 const maxKeys = 16
 
-// Fields yields the key and the value of each known key of a mapping once. It
-// reports unknown, duplicate and missing keys itself.
+// Fields yields the key and the value of each known key of a mapping once. It reports unknown,
+// duplicate and missing keys itself.
 func (d *Decoder) Fields(n *yaml.Node, s *Schema) iter.Seq2[*yaml.Node, *yaml.Node] {
 	return func(yield func(k, v *yaml.Node) bool) {
 		if n.Kind != yaml.MappingNode {
@@ -116,8 +115,8 @@ func (d *Decoder) knownKey(k *yaml.Node, s *Schema) int {
 	return at
 }
 
-// misspelt reports whether the name is there under an unknown key that was
-// probably meant to be it. One slip is one problem.
+// misspelt reports whether the name is there under an unknown key that was probably meant to be it.
+// One slip is one problem.
 func misspelt(n *yaml.Node, s *Schema, name string) bool {
 	for i := 0; i < len(n.Content); i += 2 {
 		if k := n.Content[i].Value; !slices.Contains(s.Keys, k) && Nearest(k, s.Keys) == name {
@@ -141,8 +140,8 @@ func (d *Decoder) List(n *yaml.Node, name string) []*yaml.Node {
 	return n.Content
 }
 
-// Text returns a scalar as it is written. YAML's own idea of its type does not
-// matter: `no` and 1.10 are names like any other where a name is wanted.
+// Text returns a scalar as it is written. YAML's own idea of its type does not matter: `no` and
+// 1.10 are names like any other where a name is wanted.
 func (d *Decoder) Text(n *yaml.Node, name string) (string, bool) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -205,8 +204,8 @@ func (d *Decoder) Integer(n *yaml.Node, name string, low, high int) (int, bool) 
 	return v, ok
 }
 
-// Number returns a whole number in its usual decimal form. Other forms are
-// refused since YAML versions differ about them: 010 is 8 in one, 10 in another.
+// Number returns a whole number in its usual decimal form. Other forms are refused since YAML
+// versions differ about them: 010 is 8 in one, 10 in another.
 func Number(n *yaml.Node, low, high int) (int, bool) {
 	v, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || n.Style != 0 || err != nil || strconv.Itoa(v) != n.Value || v < low || v > high {
@@ -226,8 +225,8 @@ func (d *Decoder) Boolean(n *yaml.Node, name string) bool {
 // MaxDuration is a bound of sanity: more than it is a slip of the unit.
 const MaxDuration = 30 * 24 * time.Hour
 
-// Duration reads a duration above zero, up to MaxDuration, into dst, which
-// keeps its value when there is a problem.
+// Duration reads a duration above zero, up to MaxDuration, into dst, which keeps its value when
+// there is a problem.
 func (d *Decoder) Duration(n *yaml.Node, name string, dst *time.Duration) {
 	d.DurationUpTo(n, name, MaxDuration, dst)
 }

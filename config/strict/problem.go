@@ -1,6 +1,6 @@
-// Package strict reads YAML of which every mistake is to be reported at its
-// place: unknown and duplicate keys, values of the wrong type or out of range,
-// and the parts of YAML that put a value elsewhere than where it is used.
+// Package strict reads YAML and reports every mistake at its place: unknown and duplicate keys,
+// values of the wrong type or out of range, and the parts of YAML that put a value elsewhere than
+// where it is used.
 //
 //	d := &strict.Decoder{File: "keyhole.yaml", Wanted: "at least `listen`"}
 //	if root := d.Root(data); root != nil {
@@ -11,7 +11,7 @@
 //	}
 //	return d.Problems() // keyhole.yaml:12:5: unknown key `lisen`, did you mean `listen`?
 //
-// It knows nothing of what the keys mean.
+// It does not know what the keys mean.
 package strict
 
 import (
@@ -56,8 +56,8 @@ func (ps Problems) sorted() Problems {
 	return slices.Compact(ps)
 }
 
-// Quote quotes text from the file for a message, cut so that a value that
-// somebody pasted whole does not fill the terminal.
+// Quote quotes text from the file for a message, cut so that a long value does not fill the
+// terminal.
 func Quote(s string) string {
 	const limit = 80
 	if r := []rune(s[:min(len(s), 4*limit+4)]); len(r) > limit {

@@ -6,14 +6,13 @@ import (
 	"unicode"
 )
 
-// maxWord is the longest word, in bytes, that a suggestion is looked for: no
-// name of the schema comes near, and the cost grows with the square.
+// maxWord is the longest word, in bytes, that a suggestion is looked for: no name of the schema
+// comes near, and the cost grows with the square.
 const maxWord = 64
 
-// Nearest returns the candidate that word was probably meant to be: one within
-// a slip for each three letters, or one that begins with it or that it begins
-// with, which counts as a slip and a half. Case is no slip. It returns "" when
-// none is near.
+// Nearest returns the candidate that word was probably meant to be, or "". A candidate is near
+// within one slip for each three letters. A word and a candidate of which one begins with the other
+// are a slip and a half apart. Case does not count.
 func Nearest(word string, candidates []string) string {
 	if len(word) < 3 || len(word) > maxWord {
 		return ""
@@ -38,9 +37,9 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
-// distance is the Damerau-Levenshtein distance in its restricted form (optimal
-// string alignment): letters inserted, deleted, replaced, and neighbours
-// swapped. Both words are at most maxWord bytes long.
+// distance is the Damerau-Levenshtein distance in its restricted form (optimal string alignment):
+// letters inserted, deleted, replaced, and neighbours swapped. Both words are at most maxWord bytes
+// long.
 func distance(a, b string) int {
 	var rows [3][maxWord + 1]int
 	before, prev, cur := &rows[0], &rows[1], &rows[2]
@@ -66,8 +65,8 @@ func distance(a, b string) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// didYouMean ends a message about a word that is not among the candidates:
-// with the nearest one, or with all of them when none is near.
+// didYouMean ends a message about a word that is not among the candidates: with the nearest one, or
+// with all of them when none is near.
 func didYouMean(word string, candidates []string, show func(string) string) string {
 	if s := Nearest(word, candidates); s != "" {
 		return ", did you mean " + show(s) + "?"
@@ -79,7 +78,7 @@ func didYouMean(word string, candidates []string, show func(string) string) stri
 	return ", want one of " + strings.Join(shown, ", ")
 }
 
-// units are the ways in which people write units that Go does not read.
+// units are spellings of units that Go does not read.
 var units = map[string]string{
 	"": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
 	"min": "m", "mins": "m", "minute": "m", "minutes": "m",
@@ -87,8 +86,8 @@ var units = map[string]string{
 	"msec": "ms", "millis": "ms", "milliseconds": "ms",
 }
 
-// suggestDuration ends a message about a duration that Go does not read, with
-// what was probably meant: 5 is 5s, "10 min" is 10m, 1d is 24h.
+// suggestDuration ends a message about a duration that Go does not read with the probable meaning:
+// 5 is 5s, "10 min" is 10m, 1d is 24h.
 func suggestDuration(s string) string {
 	s = strings.ToLower(strings.Join(strings.Fields(s), ""))
 	end := strings.LastIndexFunc(s, unicode.IsDigit) + 1

@@ -14,9 +14,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Root turns the text into the root node of its only document, without the
-// parts of YAML that are refused. It returns nil, with a problem reported,
-// when there is none.
+// Root turns the text into the root node of its only document, without the parts of YAML that are
+// refused. It returns nil, with a problem reported, when there is none.
 func (d *Decoder) Root(data []byte) *yaml.Node {
 	root := d.syntax(data)
 	if root != nil {
@@ -56,8 +55,8 @@ func (d *Decoder) syntax(data []byte) *yaml.Node {
 	return root
 }
 
-// readable reports whether the text is UTF-8 without control characters, the
-// only text that the positions of the YAML reader are right for.
+// readable reports whether the text is UTF-8 without control characters, the only text that the
+// positions of the YAML reader are right for.
 func (d *Decoder) readable(data []byte) bool {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		d.FailAt(1, 1, "the file is UTF-16, save it as UTF-8")
@@ -96,8 +95,8 @@ var (
 	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
 )
 
-// parserMessages are the errors for which yaml.v3 gives the line counted from
-// zero; its others are counted from one.
+// parserMessages are the errors for which yaml.v3 gives the line counted from zero; its others are
+// counted from one.
 var parserMessages = []string{
 	"did not find expected <stream-start>", "did not find expected <document start>",
 	"did not find expected node content", "did not find expected '-' indicator",
@@ -106,7 +105,7 @@ var parserMessages = []string{
 	"found duplicate %TAG directive",
 }
 
-// syntaxHints say what an error of the YAML reader mostly comes from.
+// syntaxHints say where errors of the YAML reader mostly come from.
 var syntaxHints = map[string]string{
 	"did not find expected key":                      "; is this line indented as its neighbours are?",
 	"did not find expected '-' indicator":            "; is this line indented as its neighbours are?",
@@ -114,7 +113,7 @@ var syntaxHints = map[string]string{
 	"found character that cannot start any token":    "; a value that begins with a sign is quoted",
 }
 
-// syntaxError reports what the YAML reader could not read.
+// syntaxError reports an error of the YAML reader.
 func (d *Decoder) syntaxError(data []byte, err error) {
 	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
 		first, _ := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
@@ -151,11 +150,10 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 	d.FailAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
 }
 
-// blockError finds the line of an error inside a block. The YAML reader says
-// where the block begins, which may be the top of the file, or nothing at all,
-// so this looks for the shortest beginning of the file that fails in the same
-// way. A file too large for reading it some twenty times over keeps the
-// reader's line.
+// blockError finds the line of an error inside a block. The YAML reader says where the block
+// begins, which may be the top of the file, or nothing at all, so this looks for the shortest
+// beginning of the file that fails in the same way. A file too large for reading it some twenty
+// times over keeps the reader's line.
 func blockError(data []byte, err error, line int) int {
 	if len(data) > 1<<20 {
 		return line
@@ -188,9 +186,9 @@ func lineText(data []byte, line int) string {
 	return string(bytes.TrimRight(text, "\r"))
 }
 
-// vet refuses the parts of YAML that would put a value elsewhere than where it
-// is used, or change its type: a problem could not be shown at its place, and
-// aliases of aliases can make a short file endless.
+// vet refuses the parts of YAML that would put a value elsewhere than where it is used, or change
+// its type: a problem could not be shown at its place, and aliases of aliases can make a short file
+// endless.
 func (d *Decoder) vet(n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.AliasNode:
