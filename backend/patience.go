@@ -39,22 +39,23 @@ func (p *Pool) TimedOut(e *Endpoint, after time.Duration) {
 		e.patience.CompareAndSwap(known, int64(min(2*patience, maxPatience)))
 	}
 	e.doubtedAt.Store(now)
-	p.doubtful.Store(true)
+	p.doubt()
 }
 
-// doubts reports whether a dial to an endpoint of s timed out, and none has connected since. As a
-// rule it is one read.
-func (p *Pool) doubts(s *snapshot) bool {
-	if !p.doubtful.Load() {
+// doubt has Pick look for endpoints whose dials timed out. Each call stores another mark.
+func (p *Pool) doubt() { p.mark.Store(p.marks.Add(1)) }
+
+// doubts reports whether a dial to an endpoint of the pool timed out, and none has connected since.
+// If not, it removes the mark that it saw before it looked, and no later one.
+func (p *Pool) doubts() bool {
+	mark := p.mark.Load()
+	if mark == 0 {
 		return false
 	}
-	if s.doubts() {
+	if p.current.Load().doubts() {
 		return true
 	}
-	p.doubtful.Store(false)
-	if s.doubts() { // TimedOut may have come in between
-		p.doubtful.Store(true)
-	}
+	p.mark.CompareAndSwap(mark, 0)
 	return false
 }
 

@@ -1,7 +1,8 @@
 package backend
 
 import (
-	"sync"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,7 +71,7 @@ func testDoubt(t *testing.T, b Balance) {
 	for range 3 {
 		wantPick(t, p, nil, "10.0.0.1:443").Release()
 	}
-	if p.doubtful.Load() {
+	if p.mark.Load() != 0 {
 		t.Error("the pool has doubts although its last dials connected, want none")
 	}
 }
@@ -114,7 +115,7 @@ func TestLostPacketIsNoDoubt(t *testing.T) {
 		e.Connected(time.Millisecond)
 		time.Sleep(minPatience - 1)
 		p.TimedOut(e, minPatience)
-		if e.doubted() || p.doubtful.Load() {
+		if e.doubted() || p.doubts() {
 			t.Errorf("%s is doubted after one of two dials timed out, want no doubt", e)
 		}
 		wantPatience(t, e, minPatience)
@@ -136,6 +137,23 @@ func TestAdoptKeepsDoubts(t *testing.T) {
 	}
 }
 
+// An address that leaves the answers and returns while connections are open is doubted as before.
+func TestReturningAddressKeepsDoubt(t *testing.T) {
+	p := newPool(t, Config{Servers: servers("a.internal:443")})
+	answer(t, p, "a.internal", "10.0.0.1", "10.0.0.2")
+	one := endpoint(t, p, "a.internal:443 (10.0.0.1:443)")
+	one.acquire(0)
+	p.TimedOut(one, minPatience)
+	answer(t, p, "a.internal", "10.0.0.2")
+	if got := sequence(p, 2); got != "22" {
+		t.Errorf("the sequence is %s, want 22", got)
+	}
+	answer(t, p, "a.internal", "10.0.0.1", "10.0.0.2")
+	if got := sequence(p, 4); got != "2222" {
+		t.Errorf("with 1 back the sequence is %s, want 2222", got)
+	}
+}
+
 func TestDoubtDoesNotAllocate(t *testing.T) {
 	for _, b := range allBalances {
 		p := newPool(t, Config{Balance: b, Servers: append(weights(1, 1), servers("[2001:db8::1]:443")...)})
@@ -153,39 +171,41 @@ func TestDoubtDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Dials time out and connect at once. In the end every endpoint is well, and no pool has doubts
-// about it.
+// A doubt that begins while a pick finds none left is not lost.
 func TestConcurrentDoubts(t *testing.T) {
-	p := newPool(t, Config{Servers: weights(1, 1, 1), Balance: LeastConnections})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for i := range 2000 {
-				e := p.Pick(client, nil)
-				if i%3 == 0 {
-					p.TimedOut(e, 0)
-				} else {
-					e.Connected(0)
-				}
-				e.Release()
+	p := newPool(t, Config{Servers: weights(make([]int, 200)...)}) // looking at so many takes its time
+	one := endpoint(t, p, "10.0.0.1:443")
+	var picks atomic.Int64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				p.Pick(client, nil).Release()
+				picks.Add(1)
 			}
-		})
-	}
-	wg.Wait()
-	for i, w := range p.current.Load()[primaries].endpoints {
-		wantActive(t, w.Endpoint, 0)
-		w.doubtedAt.Store(0)
-		w.connectedAt.Store(0)
-		p.TimedOut(w.Endpoint, 0)
-		if e := p.Pick(client, nil); e == w.Endpoint {
-			t.Errorf("Pick = %v after it timed out, want another: doubt %d was lost", e, i)
-		} else {
-			e.Release()
 		}
-		w.Connected(0)
+	}()
+	for i := range 4000 {
+		p.TimedOut(one, 0)
+		for before := picks.Load(); picks.Load() < before+2; { // until a pick that has begun is over
+			runtime.Gosched()
+		}
+		if !p.doubts() {
+			t.Errorf("the pool has no doubts about %v, which has timed out %d times, want some", one, i+1)
+			break
+		}
+		one.Connected(0)
+		one.connectedAt.Store(0) // or the next would be one of two dials of which one connects
 	}
+	close(stop)
+	<-done
+	one.Connected(0)
 	p.Pick(client, nil).Release()
-	if p.doubtful.Load() {
+	if p.mark.Load() != 0 {
 		t.Error("the pool has doubts although every endpoint connected, want none")
 	}
 }

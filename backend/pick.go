@@ -19,7 +19,7 @@ import (
 // Pick costs time in proportion to the number of endpoints, but for RoundRobin, which as a rule
 // takes the next in turn.
 func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
-	if len(tried) > 0 || p.doubtful.Load() {
+	if len(tried) > 0 || p.mark.Load() != 0 {
 		return p.pickFiltered(client, tried)
 	}
 	s := p.current.Load()
@@ -37,8 +37,8 @@ func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
 
 // pickFiltered is Pick when not every endpoint is as good as another.
 func (p *Pool) pickFiltered(client netip.Addr, tried []*Endpoint) *Endpoint {
+	f := filter{tried: tried, passDoubted: p.doubts()}
 	s := p.current.Load()
-	f := filter{tried: tried, passDoubted: p.doubts(s)}
 	e := p.pickInOrder(s, client, &f)
 	if e == nil && f.passDoubted {
 		f.passDoubted = false
@@ -102,19 +102,18 @@ func (p *Pool) HasOther(tried []*Endpoint, current *Endpoint) bool {
 func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, f *filter) *Endpoint {
 	for {
 		var e *Endpoint
-		switch {
-		case p.balance == LeastConnections:
+		switch p.balance {
+		case LeastConnections:
 			e = p.leastLoaded(t, f)
-		case p.balance == RandomTwo:
+		case RandomTwo:
 			e = p.lighterOfTwo(t, f)
-		case p.balance == ClientHash:
+		case ClientHash:
 			e = p.rendezvous(t, clientKey(client), f)
-		case f != nil && f.avoid != noFamily:
-			// The family that is passed over would lose its turns.
-			d := p.roll()
-			e = p.draw(t, &d, f, nil).Endpoint
 		default:
-			return p.nextInTurn(t, turns, f)
+			if f == nil || f.avoid == noFamily {
+				return p.nextInTurn(t, turns, f)
+			}
+			e = p.anyByWeight(t, f) // the family that is passed over would lose its turns
 		}
 		// If acquire fails, other connections took the last places after the choice; the next
 		// choice sees that.
@@ -173,6 +172,12 @@ func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, f *filter) *Endpoint {
 		}
 	}
 	return nil
+}
+
+// anyByWeight returns an open endpoint at random, or nil.
+func (p *Pool) anyByWeight(t *tier, f *filter) *Endpoint {
+	d := p.roll()
+	return p.draw(t, &d, f, nil).Endpoint
 }
 
 // leastLoaded returns the least loaded open endpoint, a random one among equals, or nil.

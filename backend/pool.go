@@ -17,8 +17,9 @@ type Pool struct {
 	balance Balance
 	limit   int64 // of connections to one endpoint; zero: none
 
-	current  atomic.Pointer[snapshot]
-	doubtful atomic.Bool // an endpoint may be doubted; see doubts
+	current atomic.Pointer[snapshot]
+	mark    atomic.Uint64 // not 0: an endpoint may be doubted; see doubts
+	marks   atomic.Uint64 // the last one stored
 
 	mu      sync.Mutex // guards the servers and the order of stores to current; Pick does not lock it
 	servers []*server  // the slice itself never changes
@@ -82,7 +83,6 @@ func (p *Pool) Adopt(old *Pool) {
 			s.adopt(&before[i])
 		}
 	}
-	p.doubtful.Store(old.doubtful.Load())
 	p.publish()
 }
 
@@ -145,4 +145,7 @@ func (p *Pool) resolved(s *server) bool {
 }
 
 // publish shows Pick the present servers. The caller holds p.mu, or p is not shared yet.
-func (p *Pool) publish() { p.current.Store(newSnapshot(p.servers, p.balance)) }
+func (p *Pool) publish() {
+	p.current.Store(newSnapshot(p.servers, p.balance))
+	p.doubt() // an endpoint that comes from another pool, or returns, may have timed out
+}
