@@ -18,8 +18,9 @@ func shops(n int) []Route {
 
 func shop(i int) string { return fmt.Sprintf("shop-%07d.example.com", i) }
 
-// BenchmarkLookup asks tables of three sizes for the same hundred names, and for names from the whole table. The first
-// is what the size of a table costs; the second adds what the processor's caches cannot hold.
+// BenchmarkLookup asks tables of three sizes for the same hundred names, and for names from the
+// whole table. The first is what the size of a table costs; the second adds what the processor's
+// caches cannot hold.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []int{100, 10_000, 1_000_000} {
 		table, err := New(shops(n), Default{Backend: -1})
@@ -38,8 +39,8 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// names are count names of shops, chosen at random from the first n. They lie side by side, so that reading them
-// costs the same whatever n is.
+// names are count names of shops, chosen at random from the first n. They lie side by side, so that
+// reading them costs the same whatever n is.
 func names(count, n int) [][]byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	text := make([]byte, 0, count*len(shop(0)))

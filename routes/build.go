@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// build fills the index in two passes over the routes: the first measures, the second writes. Each normalises every
-// pattern, which is cheaper than keeping a million of them in between: a reload runs beside traffic, and what it
-// allocates the collector has to find.
+// build fills the index in two passes over the routes: the first measures, the second writes. Each
+// normalises every pattern. Keeping a million of them in between would cost more, because a reload
+// runs beside traffic and the collector has to find what it allocates.
 func (t *Table) build() error {
 	patterns := 0
 	for i := range t.routes {
@@ -28,8 +28,8 @@ func (t *Table) build() error {
 	return err
 }
 
-// eachPattern calls f with the index of a route and each of its patterns in normal form; suffix is f's until it
-// returns.
+// eachPattern calls f with the index of a route and each of its patterns in normal form. f must not
+// keep suffix.
 func (t *Table) eachPattern(f func(i int, k kind, suffix []byte)) error {
 	var buf [maxName]byte
 	for i := range t.routes {
@@ -44,8 +44,8 @@ func (t *Table) eachPattern(f func(i int, k kind, suffix []byte)) error {
 	return nil
 }
 
-// claim gives a pattern to route i, beside those that have it already, and appends what contradicts them. The first
-// that claims a protocol is the one that every later conflict names.
+// claim gives a pattern to route i, beside the routes that have it already, and appends the
+// conflicts with those. Every conflict names the first route that claimed the protocol.
 func (t *Table) claim(conflicts Conflicts, i int, k kind, suffix []byte) Conflicts {
 	to, known := t.index.insert(k, suffix)
 	if !known {
@@ -59,7 +59,8 @@ func (t *Table) claim(conflicts Conflicts, i int, k kind, suffix []byte) Conflic
 	return conflicts
 }
 
-// contradictions appends what route i says about a pattern against those that have it before.
+// contradictions appends the conflicts over a pattern between route i and the routes that had it
+// before.
 func (t *Table) contradictions(conflicts Conflicts, before target, i int, pattern string) Conflicts {
 	if len(t.routes[i].ALPN) == 0 {
 		return t.contradict(conflicts, before, Conflict{Pattern: pattern, Second: i})
@@ -70,8 +71,8 @@ func (t *Table) contradictions(conflicts Conflicts, before target, i int, patter
 	return conflicts
 }
 
-// contradict appends c, if one of those that have the pattern lists its protocol too; without protocol, if one lists
-// none either.
+// contradict appends c if a route that has the pattern lists c.ALPN too, or, when c.ALPN is empty,
+// lists no protocol either.
 func (t *Table) contradict(conflicts Conflicts, before target, c Conflict) Conflicts {
 	for i := range t.claimants(before) {
 		theirs := t.routes[i].ALPN
@@ -91,7 +92,7 @@ func (t *Table) single(i int) target {
 	return target(i)
 }
 
-// share adds route i to those that have a pattern.
+// share adds route i to the routes that have a pattern.
 func (t *Table) share(before target, i int) target {
 	if before&isShared != 0 {
 		list := &t.shared[before&targetMask]

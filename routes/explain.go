@@ -30,7 +30,7 @@ type Candidate struct {
 	Because string // the reason of the verdict, in words
 }
 
-// Verdict says what became of a candidate.
+// Verdict says whether a candidate decided, and if not, why not.
 type Verdict uint8
 
 const (
@@ -50,9 +50,10 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
 
-// Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. The name is as an operator
-// writes it, outside ASCII too, and stands for the A-labels that a client sends; an empty name stands for a hello
-// without one. Protocols that no hello can carry, empty or over 255 bytes, count as not offered.
+// Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. The
+// name is as an operator writes it, outside ASCII too, and stands for the A-labels that a client
+// sends; an empty name stands for a hello without one. Protocols that no hello can carry, empty or
+// over 255 bytes, count as not offered.
 func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanation {
 	e := Explanation{Asked: name, ALPN: alpn, Client: client}
 	if name == "" {
@@ -89,7 +90,8 @@ func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanati
 	return e
 }
 
-// candidates yields every pattern that can take a name, narrowest first: the order that Lookup follows.
+// candidates yields every pattern that can take a name, narrowest first: the order that Lookup
+// follows.
 func candidates(name []byte) iter.Seq2[kind, []byte] {
 	return func(yield func(kind, []byte) bool) {
 		if !yield(exact, name) {
@@ -104,7 +106,7 @@ func candidates(name []byte) iter.Seq2[kind, []byte] {
 	}
 }
 
-// candidate is a pattern with the routes that have it.
+// candidate returns a pattern with the routes that have it.
 func (t *Table) candidate(k kind, suffix []byte) Candidate {
 	c := Candidate{Pattern: k.prefix() + string(suffix)}
 	if to, ok := t.target(k, suffix); ok {
@@ -122,7 +124,7 @@ func (t *Table) target(k kind, suffix []byte) (target, bool) {
 	return t.index.find(t.index.hash(suffix), k, suffix)
 }
 
-// decide gives a pattern that routes have its verdict, and reports whether the look-up ends there.
+// decide gives a pattern with routes its verdict, and reports whether the look-up ends there.
 func (e *Explanation) decide(t *Table, c *Candidate, suffix []byte, offer sni.Protocols, k kind) bool {
 	to, _ := t.target(k, suffix)
 	r := t.choose(to, offer)
@@ -148,7 +150,7 @@ func (e *Explanation) decide(t *Table, c *Candidate, suffix []byte, offer sni.Pr
 	return true
 }
 
-// decideDefault appends the default, which decides where nothing else has.
+// decideDefault appends the default, which decides if no pattern has.
 func (e *Explanation) decideDefault(t *Table, otherwise Outcome, because string) {
 	c := Candidate{Pattern: "default", Routes: []*Route{&t.fallback}}
 	switch {
@@ -165,7 +167,7 @@ func (e *Explanation) decideDefault(t *Table, otherwise Outcome, because string)
 	e.Candidates = append(e.Candidates, c)
 }
 
-// reason is why a pattern of this kind decides.
+// reason says why a pattern of this kind decides.
 func (k kind) reason() string {
 	return [...]string{
 		exact:      "is the name itself",
@@ -174,7 +176,7 @@ func (k kind) reason() string {
 	}[k]
 }
 
-// beats is why a pattern of this kind goes before those after it.
+// beats says why a pattern of this kind goes before those after it.
 func (k kind) beats() string {
 	return [...]string{
 		exact:      "an exact name goes before *. and **.",
@@ -199,8 +201,8 @@ func (r *Route) allowed() string {
 	return strings.Join(prefixes, ", ")
 }
 
-// String is the explanation as lines for a terminal: the hello, the outcome, then a line for each candidate. What a
-// client or an operator chose is quoted where it could move the cursor.
+// String lays the explanation out in lines for a terminal: the hello, the outcome, then a line for
+// each candidate. It quotes names and protocols that could move the cursor.
 //
 //	shop.example.com, alpn h2, from 192.0.2.1
 //	matched: line 12

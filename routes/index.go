@@ -6,16 +6,18 @@ import (
 	"math/bits"
 )
 
-// An index finds patterns by kind and suffix. It is a hash table in two arrays without a pointer in them: records
-// of one bucket lie side by side, and starts says where each bucket begins.
+// An index finds patterns by kind and suffix. It is a hash table in two arrays without a pointer in
+// them: records of one bucket lie side by side, and starts says where each bucket begins.
 //
 //	record: tag (1 byte: fingerprint, kind), length of the suffix (1), target (4, little endian), suffix
 //
-// A look-up that misses the processor's caches does so twice: for four bytes in starts, and for a record. Open
-// addressing beside an array of the names costs the same two, in larger arrays; a Go map of strings costs three. With
-// about one pattern to a bucket, reading on past the first record is rare.
+// A look-up that misses the processor's caches does so twice: for four bytes in starts, and for a
+// record. Open addressing beside an array of the names costs the same two, in larger arrays; a Go
+// map of strings costs three. With about one pattern to a bucket, reading on past the first record
+// is rare.
 //
-// The hash is seeded at random, because clients choose the names: nobody can look for those that share a bucket.
+// The hash is seeded at random, because clients choose the names and must not be able to search for
+// names that share a bucket.
 type index struct {
 	seed    maphash.Seed
 	starts  []uint32 // of bucket i in records; one more than there are buckets
@@ -25,7 +27,7 @@ type index struct {
 
 const recordHead = 6
 
-// A target is what a pattern leads to: the index of a route, or of a list of routes in Table.shared.
+// A target is the value of a pattern: the index of a route, or of a list of routes in Table.shared.
 type target uint32
 
 const (
@@ -48,15 +50,16 @@ func newIndex(patterns int) index {
 
 func (x *index) hash(suffix []byte) uint64 { return maphash.Bytes(x.seed, suffix) }
 
-// bucket is where patterns with a suffix of this hash are; all kinds are together, because look-ups want *. and **.
-// of one suffix at once.
+// bucket returns the number of the bucket for suffixes of this hash. It holds patterns of all
+// kinds, because look-ups want *. and **. of one suffix at once.
 func (x *index) bucket(hash uint64) uint64 { return hash & uint64(len(x.starts)-2) }
 
-// tag is never 0, which marks the end of a bucket with room to spare. The fingerprint comes from the bits of the hash
-// that bucket does not use.
+// tag is never 0, which marks the end of a bucket with room to spare. The fingerprint comes from
+// the bits of the hash that bucket does not use.
 func tag(hash uint64, k kind) byte { return byte(hash>>56)&^3 | byte(k) }
 
-// reserve counts the room for a pattern. layout must follow, then insert with each of the same patterns.
+// reserve counts the room for a pattern. layout must follow, then insert with each of the same
+// patterns.
 func (x *index) reserve(suffix []byte) {
 	x.starts[x.bucket(x.hash(suffix))+1] += recordHead + uint32(len(suffix))
 }
@@ -98,7 +101,8 @@ func (x *index) bucketRecords(h uint64) []byte {
 	return x.records[x.starts[i]:x.starts[i+1]]
 }
 
-// search returns the target's bytes of the record with this tag and suffix in a bucket, nil if there is none.
+// search returns the target's bytes of the record with this tag and suffix in a bucket, nil if
+// there is none.
 func search(bucket []byte, tag byte, suffix []byte) []byte {
 	for len(bucket) > recordHead && bucket[0] != 0 {
 		end := recordHead + int(bucket[1])

@@ -39,17 +39,20 @@ func (o Outcome) String() string {
 
 var dot = []byte(".")
 
-// Lookup finds the route of a hello. The name is as on the wire, nil when the hello has none; alpn is the protocols
-// that the client offers, each after a byte with its length (RFC 7301 section 3.1), in its own order of preference.
+// Lookup finds the route of a hello. The name is as on the wire, nil when the hello has none; alpn
+// is the protocols that the client offers, each after a byte with its length (RFC 7301 section
+// 3.1), in its own order of preference.
 //
-// The exact name goes first, then *. of its parent, then **. from the longest suffix to the shortest, then the default.
-// Among routes of one pattern the client's first protocol that one lists decides, then comes the route without alpn;
-// when all list protocols and none fits, the next wider pattern is asked. A client that the chosen route does not
-// allow is Denied there and then: falling through to a wider pattern would undo the operator's fence.
+// The exact name goes first, then *. of its parent, then **. from the longest suffix to the
+// shortest, then the default. Among the routes of one pattern the client's order decides: the first
+// protocol that it offers and a route lists, then the route without alpn. When all routes list
+// protocols and none fits, Lookup tries the next wider pattern. A client that the chosen route does
+// not allow is Denied there and then: falling through to a wider pattern would undo the operator's
+// fence.
 //
-// A name with a byte outside ASCII is a BadName: clients send A-labels. An IP address is no name (RFC 6066 section 3),
-// yet clients send them and origins take such hellos: they go where hellos without a name go. Brackets, a zone and a
-// trailing dot do not make a literal a name.
+// A name with a byte outside ASCII is a BadName: clients send A-labels. An IP address is no name
+// (RFC 6066 section 3), yet clients send them and origins take such hellos: they go where hellos
+// without a name go. Brackets, a zone or a trailing dot do not turn an address into a name.
 //
 // Lookup does not allocate.
 func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match {
@@ -70,7 +73,7 @@ func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match
 	return t.lookupDefault(NoRoute)
 }
 
-// lookupLiteral is the match of a hello whose name is an IP address.
+// lookupLiteral returns the match of a hello whose name is an IP address.
 func (t *Table) lookupLiteral() Match {
 	m := t.lookupDefault(NoName)
 	m.Literal = true
@@ -84,8 +87,8 @@ func (t *Table) lookupDefault(otherwise Outcome) Match {
 	return Match{Route: &t.fallback, Outcome: MatchedDefault}
 }
 
-// route is the route of a name in normal form, nil if there is none. Suffixes with a number of labels that no pattern
-// has are stepped over, unhashed.
+// route returns the route of a name in normal form, nil if there is none. It does not hash a suffix
+// when no pattern has as many labels.
 func (t *Table) route(name []byte, alpn sni.Protocols) *Route {
 	x := &t.index
 	n := countLabels(name)
@@ -115,7 +118,8 @@ func (t *Table) route(name []byte, alpn sni.Protocols) *Route {
 	return nil
 }
 
-// find is the route that a pattern gives to a client, nil if there is no such pattern or no protocol fits.
+// find returns the route that a pattern gives to a client, nil if there is no such pattern or no
+// protocol fits.
 func (t *Table) find(hash uint64, k kind, suffix []byte, alpn sni.Protocols) *Route {
 	to, ok := t.index.find(hash, k, suffix)
 	if !ok {
@@ -126,10 +130,11 @@ func (t *Table) find(hash uint64, k kind, suffix []byte, alpn sni.Protocols) *Ro
 
 func countLabels(name []byte) int { return 1 + bytes.Count(name, dot) }
 
-// parent is a name without its first label, and a single label itself.
+// parent returns a name without its first label, and a single label as it is.
 func parent(name []byte) []byte { return name[1+bytes.IndexByte(name, '.'):] }
 
-// claimants are the routes that have a pattern, by index, in the order of the configuration.
+// claimants yields the indexes of the routes that have a pattern, in the order of the
+// configuration.
 func (t *Table) claimants(to target) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		if to&isShared == 0 {
@@ -144,7 +149,7 @@ func (t *Table) claimants(to target) iter.Seq[int] {
 	}
 }
 
-// choose is the route that a pattern gives to a client with these protocols.
+// choose returns the route that a pattern gives to a client with these protocols.
 func (t *Table) choose(to target, alpn sni.Protocols) *Route {
 	if to&isOpen != 0 {
 		return &t.routes[to&targetMask]
@@ -159,8 +164,8 @@ func (t *Table) choose(to target, alpn sni.Protocols) *Route {
 	return t.chooseShared(t.shared[to&targetMask], alpn)
 }
 
-// chooseShared follows the client's order of preference, as a server does that selects a protocol for it (RFC 7301
-// section 3.2).
+// chooseShared follows the client's order of preference, as a server does that selects a protocol
+// for it (RFC 7301 section 3.2).
 func (t *Table) chooseShared(list []uint32, alpn sni.Protocols) *Route {
 	for p := range alpn.All() {
 		for _, i := range list {
@@ -204,8 +209,8 @@ func (r *Route) admit(client netip.Addr) Match {
 	return Match{Route: r, Outcome: Denied}
 }
 
-// allows takes a mapped client for the IPv4 client that it is, and a link-local one without its zone: prefixes have
-// neither.
+// allows compares an IPv4-mapped address as IPv4 and drops the zone of a link-local one, because
+// prefixes have neither form.
 func (r *Route) allows(client netip.Addr) bool {
 	if len(r.Allow) == 0 {
 		return true

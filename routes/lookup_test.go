@@ -104,7 +104,8 @@ func TestLookupDefault(t *testing.T) {
 	}
 }
 
-// Clients name the host of a URL, be it a name or not. That is no name, and the record must be able to say so.
+// Clients name the host of a URL, be it a name or not. That is no name, and the record must be able
+// to say so.
 func TestLookupLiteral(t *testing.T) {
 	rs := []Route{{SNI: []string{"**.com"}}}
 	for _, d := range []Default{{Backend: -1}, {Backend: 3, Line: 20}} {

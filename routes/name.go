@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// What can be wrong with a name. Each is its own value, since each has its own count.
+// The errors of Normalize. Each is a value of its own, since each has its own count.
 var (
 	ErrEmptyName    = errors.New("name is empty")
 	ErrEmptyLabel   = errors.New("name has an empty label")
@@ -30,8 +30,9 @@ const (
 	maxUnicode = 4*maxName + 4
 )
 
-// fold maps a byte of a name to its normal form: letters to lower case, and 0 for what no label has. Underscores and
-// hyphens are taken anywhere, because clients send such names and origins answer to them.
+// fold maps a byte of a name to its normal form: letters to lower case, and 0 for a byte that no
+// label has. Underscores and hyphens may stand anywhere, because clients send such names and
+// origins answer to them.
 var fold = func() (t [256]byte) {
 	for c := range byte(utf8.RuneSelf) {
 		switch {
@@ -44,13 +45,14 @@ var fold = func() (t [256]byte) {
 	return t
 }()
 
-// Normalize appends the normal form of a configured host name to dst: lower case, without one trailing dot, labels
-// outside ASCII as A-labels (RFC 5890 section 2.3.2.1), which is the form that clients send. The errors are this
-// package's ErrEmptyName to ErrBadIDN, unwrapped; with an error dst comes back as it was.
+// Normalize appends the normal form of a configured host name to dst: lower case, without one
+// trailing dot, labels outside ASCII as A-labels (RFC 5890 section 2.3.2.1), which is the form that
+// clients send. The errors are this package's ErrEmptyName to ErrBadIDN, unwrapped; with an error
+// dst comes back as it was.
 //
-// An IP literal is no host name (RFC 6066 section 3), and neither is a name that a client may take for an IPv4 address
-// because its last label is a number (WHATWG URL, "ends in a number"). Names that are already A-labels pass as they
-// are: decoding them would only add ways to fail.
+// An IP literal is no host name (RFC 6066 section 3), and neither is a name that a client may take
+// for an IPv4 address because its last label is a number (WHATWG URL, "ends in a number"). Names
+// that are already A-labels pass as they are: decoding them would only add ways to fail.
 func Normalize(dst, name []byte) ([]byte, error) {
 	if len(name) > maxUnicode {
 		return dst, ErrLongName
@@ -65,7 +67,8 @@ func Normalize(dst, name []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	// The checks come behind the mapping, which makes dots, digits and empty labels out of other characters.
+	// The checks come behind the mapping, which makes dots, digits and empty labels out of other
+	// characters.
 	return normalizeWire(dst, []byte(ascii))
 }
 
@@ -78,9 +81,10 @@ func isASCII(name []byte) bool {
 	return true
 }
 
-// normalizeWire is Normalize for a name that a client sent, with the same result for ASCII. Any other byte is a bad
-// character: RFC 6066 section 3 knows only ASCII, and most TLS libraries go by the raw bytes. If we mapped those as
-// IDNA does, we would route to one host and the origin would read another.
+// normalizeWire is Normalize for a name that a client sent, with the same result for ASCII. Any
+// other byte is a bad character: RFC 6066 section 3 knows only ASCII, and most TLS libraries go by
+// the raw bytes. If we mapped those as IDNA does, we would route to one host and the origin would
+// read another.
 //
 // It does not allocate when dst has room for 253 more bytes.
 func normalizeWire(dst, name []byte) ([]byte, error) {
@@ -146,7 +150,8 @@ func badNumber(name []byte) error {
 	return ErrNumber
 }
 
-// isNumber reports whether a label in lower case reads as a part of an IPv4 address: decimal, or hexadecimal after 0x.
+// isNumber reports whether a label in lower case reads as a part of an IPv4 address: decimal, or
+// hexadecimal after 0x.
 func isNumber(label []byte) bool {
 	hex := len(label) >= 2 && label[0] == '0' && label[1] == 'x'
 	if hex {
@@ -162,7 +167,8 @@ func isNumber(label []byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// isIPv6Literal takes what clients make of an IPv6 address: bare, in the brackets of a URL, with a zone.
+// isIPv6Literal takes the forms in which clients send an IPv6 address: bare, in the brackets of a
+// URL, with a zone.
 func isIPv6Literal(name []byte) bool {
 	if n := len(name) - 1; n > 0 && name[0] == '[' && name[n] == ']' {
 		name = name[1:n]
@@ -176,8 +182,8 @@ func isIPv6Literal(name []byte) bool {
 	return zoned == (len(zone) > 0) && isIPv6(address)
 }
 
-// isIPv6 reports whether s is an IPv6 address in text (RFC 4291 section 2.2). It is spelt out, like isIPv4, because
-// netip.ParseAddr allocates its error and clients choose what they send.
+// isIPv6 reports whether s is an IPv6 address in text (RFC 4291 section 2.2). It is spelt out, like
+// isIPv4, because netip.ParseAddr allocates its error and clients choose what they send.
 func isIPv6(s []byte) bool {
 	groups := 0
 	s, gap := bytes.CutPrefix(s, []byte("::"))
@@ -214,7 +220,8 @@ func isGroup(s []byte) bool {
 	return len(s) >= 1 && len(s) <= 4
 }
 
-// isIPv4 reports whether s is four decimal numbers up to 255 without leading zeros, with dots between.
+// isIPv4 reports whether s is four decimal numbers up to 255 without leading zeros, with dots
+// between.
 func isIPv4(s []byte) bool {
 	for n := 1; ; n++ {
 		octet, rest, more := bytes.Cut(s, dot)
@@ -238,8 +245,8 @@ func isOctet(s []byte) bool {
 	return len(s) == 1 || len(s) > 1 && s[0] != '0'
 }
 
-// lookup maps as browsers do (UTS 46, non-transitional), but leaves hyphens and underscores to the checks that ASCII
-// names go through.
+// lookup maps as browsers do (UTS 46, non-transitional), but leaves hyphens and underscores to the
+// checks that ASCII names go through.
 var lookup = idna.New(
 	idna.MapForLookup(),
 	idna.BidiRule(),
@@ -248,8 +255,9 @@ var lookup = idna.New(
 	idna.CheckHyphens(false),
 )
 
-// toALabels rewrites the labels of a name that are outside ASCII as A-labels (RFC 5890 section 2.3.2.1). Its error is
-// ErrBadIDN: the error of package idna quotes the name, and our caller does so itself.
+// toALabels rewrites the labels of a name that are outside ASCII as A-labels (RFC 5890 section
+// 2.3.2.1). Its error is ErrBadIDN: the error of package idna quotes the name, and our caller does
+// so itself.
 func toALabels(name string) (string, error) {
 	ascii, err := lookup.ToASCII(name)
 	if err != nil {
@@ -267,7 +275,7 @@ const (
 	manyLabels                 // **.suffix: one label or more
 )
 
-// prefix is what a pattern of this kind has before its suffix.
+// prefix returns the stars and the dot of a pattern of this kind.
 func (k kind) prefix() string { return [...]string{exact: "", oneLabel: "*.", manyLabels: "**."}[k] }
 
 var (
@@ -278,10 +286,11 @@ var (
 // ParsePattern returns the normal form of a pattern: a host name, or one after "*." or "**.".
 //
 //	"Shop.Example.com."  -> "shop.example.com"   that name
-//	"*.Example.com"      -> "*.example.com"      one label before it, as in a certificate (RFC 6125 section 6.4.3)
+//	"*.Example.com"      -> "*.example.com"      one label before it (RFC 6125 section 6.4.3)
 //	"**.bücher.example"  -> "**.xn--bcher-kva.example"  one label or more before it
 //
-// The error names the pattern, says what to write instead, and wraps Normalize's where that is the cause.
+// The error names the pattern, says what to write instead, and wraps the error of Normalize where
+// that is the cause.
 func ParsePattern(s string) (normal string, err error) {
 	var buf [maxName]byte
 	k, suffix, err := appendPattern(buf[:0], s)
@@ -294,7 +303,7 @@ func ParsePattern(s string) (normal string, err error) {
 	return k.prefix() + string(suffix), nil
 }
 
-// appendPattern takes a pattern apart, and appends the normal form of what follows its stars to dst.
+// appendPattern splits a pattern into its kind and its suffix, whose normal form it appends to dst.
 func appendPattern(dst []byte, s string) (kind, []byte, error) {
 	k, rest := exact, s
 	if after, ok := strings.CutPrefix(s, "**."); ok {
@@ -318,7 +327,7 @@ func appendPattern(dst []byte, s string) (kind, []byte, error) {
 	return k, suffix, nil
 }
 
-// remedy says what to write instead of s, where the mistake is a known one.
+// remedy says what to write instead of s, if it knows the mistake.
 func remedy(s string, err error) string {
 	switch {
 	case errors.Is(err, ErrNumber):

@@ -146,7 +146,8 @@ func FuzzNormalize(f *testing.F) {
 	})
 }
 
-// lowered is the normal form of a name that needs nothing but lower case: labels of at most 63 letters.
+// lowered is the normal form of a name that needs nothing but lower case: labels of at most 63
+// letters.
 func lowered(name []byte) (want string, plain bool) {
 	for label := range bytes.SplitSeq(name, dot) {
 		if len(label) == 0 || len(label) > 63 {
@@ -181,8 +182,8 @@ func TestNormalizeIDN(t *testing.T) {
 	}
 }
 
-// What is an address and what is not is netip's to say, but for brackets and trailing dots, and zones that no
-// interface has.
+// What is an address and what is not is netip's to say, but for brackets and trailing dots, and
+// zones that no interface has.
 func FuzzLiteral(f *testing.F) {
 	for _, seed := range []string{
 		"192.0.2.1", "192.0.2.01", "1.2.3", "1.2.3.4.5", "256.0.0.1", "", "::", "::1", "1::", ":::", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::",
@@ -208,7 +209,8 @@ func FuzzLiteral(f *testing.F) {
 	})
 }
 
-// IDNA makes dots, digits, colons and nothing at all out of other characters; the checks come after it.
+// IDNA makes dots, digits, colons and nothing at all out of other characters; the checks come after
+// it.
 func TestNormalizeIDNErrors(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -12,8 +12,8 @@ import (
 	"keyhole/sni"
 )
 
-// reference is a look-up written from the definition: every pattern of every route is asked whether it takes the
-// name, and those that do are sorted by precedence.
+// reference is a look-up written from the definition: every pattern of every route is asked whether
+// it takes the name, and those that do are sorted by precedence.
 func reference(rs []Route, d Default, name []byte, alpn []string, client netip.Addr) Match {
 	takesDefault := Match{Route: &Route{Backend: d.Backend, Reject: max(d.Reject, RejectAlert), Line: d.Line}, Outcome: MatchedDefault}
 	if name == nil {

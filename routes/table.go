@@ -1,5 +1,5 @@
-// Package routes finds the route of a TLS connection from what its ClientHello says: the server name, the protocols
-// that the client offers, and the address that it comes from.
+// Package routes finds the route of a TLS connection from what its ClientHello says: the server
+// name, the protocols that the client offers, and the address that it comes from.
 //
 //	table, err := routes.New([]routes.Route{
 //		{SNI: []string{"shop.example.com"}, Backend: 0},
@@ -8,12 +8,14 @@
 //	...
 //	match := table.Lookup([]byte("Shop.Example.com."), nil, client) // the first route, routes.Matched
 //
-// A name's exact pattern goes first, then "*.", which stands for one label, then the longest "**." suffix, which
-// stands for one label or more, then the default. Table.Explain shows the whole of it for one name.
+// A name's exact pattern goes first, then "*.", which stands for one label, then the longest "**."
+// suffix, which stands for one label or more, then the default. Table.Explain shows every step for
+// one name.
 //
-// A table is immutable. A look-up allocates nothing, takes no lock, and does the same work in a table of a million
-// routes as in one of ten. With a name of 24 bytes each, a million routes take 178 bytes apiece, of which 144 are the
-// Route and its strings (go test -run TestTableSize -v ./routes).
+// A table is immutable. A look-up allocates nothing, takes no lock, and does the same work in a
+// table of a million routes as in one of ten. With a name of 24 bytes each, a million routes take
+// 178 bytes apiece, of which 144 are the Route and its strings (go test -run TestTableSize -v
+// ./routes).
 //
 // The package reads no configuration, knows backends only as numbers, and never sees a connection.
 package routes
@@ -29,8 +31,8 @@ import (
 	"keyhole/sni"
 )
 
-// A Route sends the names it lists to one backend. A Table keeps the routes it was made from, so neither a Route nor
-// what its slices hold may change afterwards.
+// A Route sends the names it lists to one backend. A Table keeps the routes it was made from, so
+// neither a Route nor what its slices hold may change afterwards.
 type Route struct {
 	SNI         []string       // patterns, as ParsePattern takes them; at least one
 	ALPN        []string       // the client must offer one of these protocols; nil: any client
@@ -42,14 +44,14 @@ type Route struct {
 	Line        int            // line in the configuration file; 0 if none
 }
 
-// Default is where a name without a route, and a hello without a name, goes.
+// Default takes the names without a route and the hellos without a name.
 type Default struct {
 	Backend int    // index into the caller's list of backends; negative: none, the client is rejected
 	Reject  Reject // how clients are rejected; New takes RejectInherit for RejectAlert
 	Line    int    // line in the configuration file; 0 if none
 }
 
-// Reject is what a client sees when it is turned away.
+// Reject says how a client is rejected.
 type Reject uint8
 
 const (
@@ -62,8 +64,8 @@ const (
 
 var rejectNames = [...]string{"inherit", "alert", "close", "reset", "silence"}
 
-// RejectWords returns the words that ParseReject takes. RejectInherit has none: the configuration says it by leaving
-// reject out.
+// RejectWords returns the words that ParseReject takes. RejectInherit has none: the configuration
+// says it by leaving reject out.
 func RejectWords() []string { return slices.Clone(rejectNames[RejectAlert:]) }
 
 // String is the word that the configuration uses; "inherit" when the route has none of its own.
@@ -84,11 +86,11 @@ func ParseReject(s string) (Reject, error) {
 	return RejectInherit, fmt.Errorf("unknown reject %q, write %s or %s", s, strings.Join(words[:last], ", "), words[last])
 }
 
-// MaxPatterns is how many patterns a Table holds at most: its index has offsets of 32 bits, and 16 million of the
-// longest names are just under 4 GiB.
+// MaxPatterns bounds the patterns of a Table: its index has offsets of 32 bits, and 16 million of
+// the longest names are just under 4 GiB.
 const MaxPatterns = 16_000_000
 
-// A Table finds routes by name. It never changes once New made it, so any number of goroutines may use it at once; a
+// A Table finds routes by name. It never changes, so any number of goroutines may use it at once. A
 // reload makes another one.
 type Table struct {
 	routes   []Route
@@ -98,13 +100,13 @@ type Table struct {
 	fallback Route // the default in the shape of a route, for Match
 }
 
-// New makes a table of rs, and keeps rs: a copy would hold a million routes twice for as long as the caller has its
-// own. The caller must not change rs afterwards, nor what its slices hold.
+// New makes a table of rs and keeps rs, because a copy of a million routes would double their
+// memory. Neither rs nor the contents of its slices may change afterwards.
 //
-// The error is Conflicts when routes contradict each other: two claim one pattern and list the same protocol, or
-// neither lists any. Any other error is about one route, which it names by index, and is the first found: a route
-// without patterns, what ParsePattern refuses, a protocol name that no hello can carry, an allow prefix that no client
-// address can match.
+// The error is Conflicts when routes contradict each other: two claim one pattern and list the same
+// protocol, or neither lists any. Any other error is the first that New finds, and names its route
+// by index: a route without patterns, a pattern that ParsePattern refuses, a protocol name that no
+// hello can carry, an allow prefix that no client address can match.
 func New(rs []Route, d Default) (*Table, error) {
 	if err := checkRoutes(rs); err != nil {
 		return nil, err
@@ -123,7 +125,7 @@ func New(rs []Route, d Default) (*Table, error) {
 	return t, nil
 }
 
-// Default is what the table was made with, with RejectAlert in the place of RejectInherit.
+// Default returns the default that New got, with RejectAlert in the place of RejectInherit.
 func (t *Table) Default() Default { return t.def }
 
 // Len is the number of routes.
@@ -144,7 +146,7 @@ func checkRoutes(rs []Route) error {
 	return nil
 }
 
-// check refuses what would make the route unreachable. The patterns are New's to check.
+// check returns an error if no client could ever take the route. build checks the patterns.
 func (r *Route) check() error {
 	if len(r.SNI) == 0 {
 		return errors.New("sni lists no pattern, and no name would ever take the route")
@@ -165,7 +167,7 @@ func (r *Route) check() error {
 	return nil
 }
 
-// unmap is the IPv4 prefix, or the one of all of IPv4, that p means.
+// unmap returns the IPv4 prefix that p means, 0.0.0.0/0 if p is wider than all of IPv4.
 func unmap(p netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0)).Masked()
 }

@@ -87,7 +87,8 @@ func TestDefault(t *testing.T) {
 	}
 }
 
-// TestTableSize holds a table of a million routes, Route structs and their strings included, to 200 bytes a route.
+// TestTableSize holds a table of a million routes, Route structs and their strings included, to 200
+// bytes a route.
 func TestTableSize(t *testing.T) {
 	const n = 1_000_000
 	before := heap()

@@ -29,7 +29,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// BenchmarkSecond reads what a client and an origin say first in a connection without HelloRetryRequest.
+// BenchmarkSecond reads what a client and an origin say first in a connection without
+// HelloRetryRequest.
 func BenchmarkSecond(b *testing.B) {
 	second := (&Parser{}).Second()
 	behind := append(other(20, []byte{1}), other(23, make([]byte, 1000))...)

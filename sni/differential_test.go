@@ -26,7 +26,8 @@ type theirs struct {
 	extensions []uint16
 }
 
-// readWithCryptoTLS gives b to a crypto/tls server. It returns false when that refuses the hello or wants more.
+// readWithCryptoTLS gives b to a crypto/tls server. It returns false when that refuses the hello or
+// wants more.
 func readWithCryptoTLS(b []byte) (theirs, bool) {
 	var got theirs
 	read := false
@@ -74,7 +75,8 @@ func upTo(legacy uint16) []uint16 {
 	return slices.DeleteFunc([]uint16{0x0304, 0x0303, 0x0302, 0x0301}, func(v uint16) bool { return v > legacy })
 }
 
-// stricter lists every error with which Parse may refuse what crypto/tls reads, and why we refuse it.
+// stricter lists every error with which Parse may refuse what crypto/tls reads, and why we refuse
+// it.
 var stricter = map[error]string{
 	ErrNotTLS:        "a record major version other than 3 has never been TLS; crypto/tls takes any below 16",
 	badFirstRecord:   "crypto/tls passes over a warning alert in front of the hello; no client sends one",
@@ -87,16 +89,17 @@ var stricter = map[error]string{
 	ErrTooLarge:      "the limit counts record headers; crypto/tls counts 64 KiB of message body",
 }
 
-// tolerated turns a hello that Parse reads into one that crypto/tls has to read too, by undoing what we accept and
-// crypto/tls does not:
+// tolerated turns a hello that Parse reads into one that crypto/tls has to read too, by undoing
+// what we accept and crypto/tls does not:
 //
-//   - A host name may end in a dot. Looking the name up drops it, since browsers send names as they were typed.
-//     Here such dots become letters.
-//   - Extensions that Hello does not report are not read, only counted: their contents are between client and origin,
-//     and an edge that judges them breaks with every extension it knows an old form of. Here they are left out. So is
-//     the content of encrypted_client_hello, and the rule that pre_shared_key is the last.
-//   - A hello may end before its record does, and the rest of the record need not be here, nor be handshake messages.
-//     Here the message gets records of its own.
+//   - A host name may end in a dot. Looking the name up drops it, since browsers send names as they
+//     were typed. Here such dots become letters.
+//   - Extensions that Hello does not report are not read, only counted: their contents are between
+//     client and origin, and an edge that judges them breaks with every extension it knows an old
+//     form of. Here they are left out. So is the content of encrypted_client_hello, and the rule
+//     that pre_shared_key is the last.
+//   - A hello may end before its record does, and the rest of the record need not be here, nor be
+//     handshake messages. Here the message gets records of its own.
 func tolerated(message []byte) []byte {
 	body := cryptobyte.String(message[messageHeader:])
 	var session, suites, compression, extensions cryptobyte.String
@@ -147,7 +150,8 @@ func undotted(data []byte) []byte {
 	return data
 }
 
-// compare fails the test unless Parse and crypto/tls say the same of b, or differ in a way that is listed above.
+// compare fails the test unless Parse and crypto/tls say the same of b, or differ in a way that is
+// listed above.
 func compare(t *testing.T, name string, b []byte) {
 	t.Helper()
 	h, err := parse(b)
@@ -164,7 +168,8 @@ func compare(t *testing.T, name string, b []byte) {
 	}
 }
 
-// compareTolerated compares the readings of a hello that only Parse accepts, once what makes the difference is gone.
+// compareTolerated compares the readings of a hello that only Parse accepts, once what makes the
+// difference is gone.
 func compareTolerated(t *testing.T, name string, b []byte) {
 	t.Helper()
 	same := tolerated(deframe(b))

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// The errors of Parse and of Second.Read. Each is a value of its own, since each has its own counter and its own answer
-// to the client. A malformed hello is a Malformed.
+// The errors of Parse and of Second.Read. Each is a value of its own, since each has its own
+// counter and its own answer to the client. A malformed hello is a Malformed.
 var (
 	// ErrNeedMore says that every byte so far is right and the hello is not complete.
 	ErrNeedMore = errors.New("ClientHello is not complete")
@@ -21,22 +21,23 @@ var (
 	// ErrHTTP is an ErrNotTLS: the client sent a plain HTTP request, often to the wrong port.
 	ErrHTTP = fmt.Errorf("%w: plain HTTP request", ErrNotTLS)
 
-	// ErrProxyHeader is an ErrNotTLS: the client, most likely a load balancer, sent a PROXY protocol header.
+	// ErrProxyHeader is an ErrNotTLS: the client, most likely a load balancer, sent a PROXY
+	// protocol header.
 	ErrProxyHeader = fmt.Errorf("%w: PROXY protocol header, none is expected here", ErrNotTLS)
 
 	// ErrSSH is an ErrNotTLS: the client sent the version line of SSH.
 	ErrSSH = fmt.Errorf("%w: SSH", ErrNotTLS)
 
-	// ErrSSLv2 is an ErrNotTLS: the client sent an SSL 2.0 CLIENT-HELLO, which RFC 6176 forbids, also to offer a
-	// later version.
+	// ErrSSLv2 is an ErrNotTLS: the client sent an SSL 2.0 CLIENT-HELLO, which RFC 6176 forbids,
+	// also to offer a later version.
 	ErrSSLv2 = fmt.Errorf("%w: SSLv2 hello", ErrNotTLS)
 
 	// ErrNoSecond says that no second ClientHello can follow. Only Second.Read returns it.
 	ErrNoSecond = errors.New("no second ClientHello follows")
 )
 
-// foreign lists how other protocols begin: requests of HTTP/1 (RFC 9110 section 9, RFC 5789), the preface of HTTP/2 (RFC
-// 9113 section 3.4), SSH (RFC 4253 section 4.2), and the two PROXY headers.
+// foreign lists how other protocols begin: requests of HTTP/1 (RFC 9110 section 9, RFC 5789), the
+// preface of HTTP/2 (RFC 9113 section 3.4), SSH (RFC 4253 section 4.2), and the two PROXY headers.
 var foreign = []struct {
 	begins string
 	err    error
@@ -56,8 +57,8 @@ var foreign = []struct {
 	{"SSH-", ErrSSH},
 }
 
-// checkGreeting returns nil when a connection that begins with b, which may be empty, can be TLS. Else it names the
-// protocol, if b is long enough to tell.
+// checkGreeting returns nil when a connection that begins with b, which may be empty, can be TLS.
+// Else it names the protocol, if b is long enough to tell.
 func checkGreeting(b []byte) error {
 	if len(b) == 0 || isRecordType(b[0]) && (len(b) == 1 || b[1] == 3) {
 		return nil
@@ -73,14 +74,15 @@ func checkGreeting(b []byte) error {
 	return ErrNotTLS
 }
 
-// isSSLv2 reports whether b begins an SSL 2.0 CLIENT-HELLO (RFC 5246 appendix E.2): a two byte length with the high bit
-// set, message type 1, and the version asked for, which was SSL 2.0 or any later one.
+// isSSLv2 reports whether b begins an SSL 2.0 CLIENT-HELLO (RFC 5246 appendix E.2): a two byte
+// length with the high bit set, message type 1, and the version asked for, which was SSL 2.0 or any
+// later one.
 func isSSLv2(b []byte) bool {
 	return len(b) >= 5 && b[0]&0x80 != 0 && b[2] == 1 && (b[3] == 3 || b[3] == 0 && b[4] == 2)
 }
 
-// Malformed is the error for bytes that begin a TLS connection and break its rules. Its text is the rule; the values
-// are constants, so returning one costs no allocation.
+// Malformed is the error for bytes that begin a TLS connection and break its rules. Its text is the
+// rule; the values are constants, so returning one costs no allocation.
 //
 //	var m sni.Malformed
 //	if errors.As(err, &m) { ... }
@@ -129,12 +131,13 @@ const (
 
 // Alert returns the TLS alert that answers a hello refused with err, as Parse returned it:
 //
-//   - unexpected_message (10) for a record or a message of another type than is due (RFC 8446 sections 5 and 6.2);
+//   - unexpected_message (10) for a record or a message of another type than is due (RFC 8446
+//     sections 5 and 6.2);
 //   - record_overflow (22) for a record that is too long (RFC 8446 section 5.1);
 //   - decode_error (50) for every other Malformed and for ErrTooLarge (RFC 8446 section 6.2).
 //
-// It is 0, which is no answer to anything (close_notify), for all other errors: a client that does not speak TLS cannot
-// read its alerts.
+// It is 0, which is no answer to anything (close_notify), for all other errors: a client that does
+// not speak TLS cannot read its alerts.
 func Alert(err error) uint8 {
 	switch err {
 	case badFirstRecord, badNextRecord, badMessageType:

@@ -29,8 +29,8 @@ func seeds(f *testing.F) [][]byte {
 	)
 }
 
-// FuzzParse checks what holds for any bytes: the verdict does not depend on segmentation, records or what was passed
-// before, comes once, and stays.
+// FuzzParse checks what holds for any bytes: the verdict does not depend on segmentation, records
+// or what was passed before, comes once, and stays.
 func FuzzParse(f *testing.F) {
 	for i, b := range seeds(f) {
 		f.Add(b, uint64(i), 0)
@@ -56,10 +56,12 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// alike reports whether two verdicts are the same. What is not TLS may be named only by the longer of two readings.
+// alike reports whether two verdicts are the same. What is not TLS may be named only by the longer
+// of two readings.
 func alike(a, b error) bool { return a == b || errors.Is(a, ErrNotTLS) && errors.Is(b, ErrNotTLS) }
 
-// checkPrefixes feeds b byte by byte: ErrNeedMore until the verdict, which is that on the whole and stays.
+// checkPrefixes feeds b byte by byte: ErrNeedMore until the verdict, which is that on the whole and
+// stays.
 func checkPrefixes(t *testing.T, b []byte, limit int, want Hello, wantErr error) {
 	t.Helper()
 	p := Parser{Limit: limit}
@@ -76,7 +78,8 @@ func checkPrefixes(t *testing.T, b []byte, limit int, want Hello, wantErr error)
 	}
 }
 
-// checkReframed puts the message of b, if it has one that Parse would come to read, into other records.
+// checkReframed puts the message of b, if it has one that Parse would come to read, into other
+// records.
 func checkReframed(t *testing.T, b []byte, r *rand.Rand) {
 	t.Helper()
 	const noLimit = 1 << 30 // new headers take room

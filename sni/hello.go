@@ -7,34 +7,36 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// Hello is what a ClientHello says about where it wants to go.
+// Hello holds what a ClientHello says about its destination.
 //
-// Its fields are parts of the bytes given to Parse, or, when the hello spans several records, of one buffer made by
-// Parse. They are as the client sent them: the name in its own case, the lists in its own order, GREASE values
-// (RFC 8701) included.
+// Its fields are parts of the bytes given to Parse, or, when the hello spans several records, of
+// one buffer made by Parse. Nothing in them is changed: the name is in the client's case, the lists
+// are in its order, with GREASE values (RFC 8701).
 type Hello struct {
-	// ServerName is the host_name of the server_name extension (RFC 6066 section 3), 1 to 255 bytes without a NUL. Any
-	// other byte can be in it. It is nil when the hello names no host.
+	// ServerName is the host_name of the server_name extension (RFC 6066 section 3), 1 to 255 bytes
+	// without a NUL. Any other byte can be in it. It is nil when the hello names no host.
 	ServerName []byte
 
-	// ALPN is the list of offered application protocols (RFC 7301 section 3.1), nil when there is none.
+	// ALPN is the list of offered application protocols (RFC 7301 section 3.1), nil when there is
+	// none.
 	ALPN Protocols
 
-	// Versions is the supported_versions extension (RFC 8446 section 4.2.1), or, without one, the one version of the
-	// hello's legacy_version field, which is the highest that the client speaks.
+	// Versions is the supported_versions extension (RFC 8446 section 4.2.1), or, without one, the
+	// one version of the hello's legacy_version field, which is the highest that the client speaks.
 	Versions Versions
 
 	// Random is the client's random of 32 bytes (RFC 8446 section 4.1.2).
 	Random []byte
 
-	// ECH is set when encrypted_client_hello (RFC 9849) is offered, be it real or GREASE: only the holder of the key
-	// can tell. ServerName is then the public, outer name.
+	// ECH is set when encrypted_client_hello (RFC 9849) is offered, be it real or GREASE: only the
+	// holder of the key can tell. ServerName is then the public, outer name.
 	ECH bool
 }
 
-// ParseMessage reads a ClientHello that is not in TLS records, as in QUIC (RFC 9001 section 4): b begins with the
-// handshake message's type and length (RFC 8446 section 4). The errors are ErrNeedMore while b does not hold the whole
-// message, and a Malformed. Bytes behind the message are not judged. The caller bounds how much it collects.
+// ParseMessage reads a ClientHello that is not in TLS records, as in QUIC (RFC 9001 section 4): b
+// begins with the handshake message's type and length (RFC 8446 section 4). The errors are
+// ErrNeedMore while b does not hold the whole message, and a Malformed. It does not judge bytes
+// behind the message. The caller bounds how much it collects.
 //
 // The fields of the Hello are parts of b.
 func ParseMessage(b []byte) (h Hello, err error) {
@@ -42,8 +44,8 @@ func ParseMessage(b []byte) (h Hello, err error) {
 	return h, err
 }
 
-// read is ParseMessage for an empty h. It fills h in place, since a Hello is too large for registers, and handing it from
-// function to function cost a tenth of the time of Parse.
+// read is ParseMessage for an empty h. It fills h in place, since a Hello is too large for
+// registers, and handing it from function to function cost a tenth of the time of Parse.
 func (h *Hello) read(b []byte) error {
 	if len(b) > 0 && b[0] != typeClientHello {
 		return badMessageType
@@ -63,7 +65,8 @@ func (h *Hello) read(b []byte) error {
 	return err
 }
 
-// readBody reads the body of a ClientHello message (RFC 8446 section 4.1.2). On an error h holds the fields before it.
+// readBody reads the body of a ClientHello message (RFC 8446 section 4.1.2). On an error h holds
+// the fields before it.
 func (h *Hello) readBody(body []byte) error {
 	s := cryptobyte.String(body)
 	var session, suites, compression, extensions cryptobyte.String
@@ -116,8 +119,9 @@ func (h *Hello) readExtensions(extensions []byte) error {
 	return nil
 }
 
-// cutExtension returns the first extension of a list and what is behind it. It is spelt out, where all else here uses
-// cryptobyte, since it runs some twenty times for one hello: it takes a quarter off the time of Parse.
+// cutExtension returns the first extension of a list and what is behind it. It does without
+// cryptobyte, which all other functions here use, because it runs some twenty times for one hello:
+// that takes a quarter off the time of Parse.
 func cutExtension(s []byte) (typ uint16, data, rest []byte, ok bool) {
 	if len(s) < 4 {
 		return 0, nil, nil, false
@@ -143,8 +147,9 @@ func (h *Hello) readExtension(typ uint16, data cryptobyte.String) error {
 	return nil
 }
 
-// readServerName reads a ServerNameList (RFC 6066 section 3). A name of a type other than host_name, of which there is
-// none yet, is passed over: the RFC gives every future one the same 16-bit length.
+// readServerName reads a ServerNameList (RFC 6066 section 3). A name of a type other than
+// host_name, of which there is none yet, is passed over: the RFC gives every future one the same
+// 16-bit length.
 func (h *Hello) readServerName(data cryptobyte.String) error {
 	var list cryptobyte.String
 	if !data.ReadUint16LengthPrefixed(&list) || list.Empty() || !data.Empty() {
@@ -201,10 +206,11 @@ func (h *Hello) readVersions(data cryptobyte.String) error {
 	return nil
 }
 
-// typeSet holds the extension types of one hello, to refuse a duplicate (RFC 8446 section 4.2). Types below 64 are bits,
-// which covers nearly all that clients send; the few others (GREASE, ECH, renegotiation_info) go to a short list. A
-// hello of 64 KiB can carry 16,000 types, and walking a list of those for each would be quadratic, so past the list's
-// end overflow is set and uniqueTypes has to decide.
+// typeSet holds the extension types of one hello, to refuse a duplicate (RFC 8446 section 4.2).
+// Types below 64 are bits, which covers nearly all that clients send; the few others (GREASE, ECH,
+// renegotiation_info) go to a short list. A hello of 64 KiB can carry 16,000 types, and a search
+// through a list of those for each would be quadratic. So a full list sets overflow, and
+// uniqueTypes has to decide.
 type typeSet struct {
 	low      uint64
 	high     [16]uint16
@@ -234,8 +240,9 @@ func (t *typeSet) add(typ uint16) bool {
 	return true
 }
 
-// uniqueTypes reports whether no type appears twice in a well-formed list of extensions. It is a function of its own,
-// and not inlined, because its bitmap takes 8 KiB of stack, which an ordinary hello does not pay for.
+// uniqueTypes reports whether no type appears twice in a well-formed list of extensions. It is a
+// function of its own, and not inlined, because its bitmap takes 8 KiB of stack, which an ordinary
+// hello does not pay for.
 //
 //go:noinline
 func uniqueTypes(extensions []byte) bool {

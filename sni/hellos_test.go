@@ -24,8 +24,8 @@ type captured struct {
 	bytes []byte
 }
 
-// loadCaptured returns every hello of the index. It fails the test when there is none, so that nothing that is seeded
-// with them passes by testing nothing.
+// loadCaptured returns every hello of the index. It fails the test when there is none, so that
+// nothing that is seeded with them passes by testing nothing.
 func loadCaptured(t testing.TB) []captured {
 	t.Helper()
 	index, err := os.ReadFile(filepath.Join(helloDir, "index.json"))
@@ -64,7 +64,8 @@ func load(t testing.TB, file string) []byte {
 	return nil
 }
 
-// draft is a ClientHello to be. Its zero value is the least that is valid: TLS 1.2, one suite, no extensions block.
+// draft is a ClientHello to be. Its zero value is the least that is valid: TLS 1.2, one suite, no
+// extensions block.
 type draft struct {
 	session     []byte
 	suites      []byte // nil: one suite
@@ -121,7 +122,8 @@ func serverName(name string) []byte { return extension(extServerName, prefixed(2
 
 func hostName(name string) []byte { return append([]byte{0}, prefixed(2, []byte(name))...) }
 
-// reframe cuts a message into records whose payloads size says, which gets the number of bytes left.
+// reframe cuts a message into records whose payloads size says, which gets the number of bytes
+// left.
 func reframe(message []byte, size func(left int) int) []byte {
 	var b []byte
 	for len(message) > 0 {
@@ -139,8 +141,8 @@ func atRandom(r *rand.Rand) func(int) int {
 	return func(left int) int { return 1 + r.IntN(1<<r.IntN(15)) }
 }
 
-// deframe is the plain way to take a handshake message out of its records. It returns nil when b does not hold a whole
-// message in handshake records.
+// deframe is the plain way to take a handshake message out of its records. It returns nil when b
+// does not hold a whole message in handshake records.
 func deframe(b []byte) []byte {
 	var message []byte
 	for len(b) >= 5 && b[0] == typeHandshake {

@@ -2,16 +2,16 @@ package sni
 
 import "iter"
 
-// Protocols is a ProtocolNameList in wire form (RFC 7301 section 3.1) without its outer length: each protocol is one
-// byte of length and that many bytes of name. The list of a Hello is well formed; of any other, what is behind the
-// first entry that is cut short is not there.
+// Protocols is a ProtocolNameList in wire form (RFC 7301 section 3.1) without its outer length:
+// each protocol is one byte of length and that many bytes of name. The list of a Hello is well
+// formed. Any other list ends before its first entry that is cut short.
 type Protocols []byte
 
 // MaxProtocol is the length of the longest protocol name, in bytes (RFC 7301 section 3.1).
 const MaxProtocol = 255
 
-// MakeProtocols returns the list of these protocols. It leaves out names that no hello can carry: the empty one, and
-// those longer than MaxProtocol.
+// MakeProtocols returns the list of these protocols. It leaves out names that no hello can carry:
+// the empty one, and those longer than MaxProtocol.
 func MakeProtocols(names []string) Protocols {
 	var p Protocols
 	for _, name := range names {
@@ -45,7 +45,8 @@ func (p Protocols) Has(protocol string) bool {
 	return false
 }
 
-// Strings returns the protocols as strings, for logs and the like: it allocates. It is nil for an empty list.
+// Strings returns the protocols as strings, for logs and the like: it allocates. It is nil for an
+// empty list.
 func (p Protocols) Strings() []string {
 	var names []string
 	for name := range p.All() {
@@ -54,8 +55,8 @@ func (p Protocols) Strings() []string {
 	return names
 }
 
-// Versions is a list of TLS versions in wire form, two bytes each: 0x0301 is TLS 1.0, 0x0304 is TLS 1.3 (RFC 8446
-// section 4.2.1). An odd byte at the end is not looked at.
+// Versions is a list of TLS versions in wire form, two bytes each: 0x0301 is TLS 1.0, 0x0304 is TLS
+// 1.3 (RFC 8446 section 4.2.1). An odd byte at the end is not looked at.
 type Versions []byte
 
 // All yields the versions in the client's order of preference, GREASE values included.
@@ -90,6 +91,6 @@ func (v Versions) Max() uint16 {
 	return highest
 }
 
-// isGREASE reports whether v is one of the sixteen values 0x0a0a, 0x1a1a to 0xfafa that clients send so that servers
-// learn to pass over what they do not know (RFC 8701 section 2).
+// isGREASE reports whether v is one of the sixteen values 0x0a0a, 0x1a1a to 0xfafa that clients
+// send so that servers learn to pass over what they do not know (RFC 8701 section 2).
 func isGREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }

@@ -1,6 +1,7 @@
-// Package sni reads the ClientHello, the first message of a TLS connection, and says where the client wants to go: the
-// server name, the ALPN protocols, the TLS versions, and whether Encrypted Client Hello is offered. It is a pure
-// function of the bytes the client sent, however they were cut into segments and records:
+// Package sni reads the ClientHello, the first message of a TLS connection, and says where the
+// client wants to go: the server name, the ALPN protocols, the TLS versions, and whether Encrypted
+// Client Hello is offered. It is a pure function of the bytes the client sent, however they were
+// cut into segments and records:
 //
 //	var p sni.Parser
 //	for {
@@ -13,13 +14,14 @@
 //		...
 //	}
 //
-// The bytes are never changed and stay the caller's, who forwards them as they came.
+// The package never changes the bytes, which the caller forwards as they came. It does not decrypt,
+// answer the client, judge whether a name is a valid host name, or check extensions that it does
+// not report: the origin does. With an ECH hello it reports the outer name. It has no reader and no
+// timer.
 //
-// It does not decrypt, answer the client, judge whether a name is a valid host name, or check extensions that it does
-// not report: those are the origin's. With an ECH hello it reports the outer name. It has no reader and no timer.
-//
-// A client may send a second ClientHello, when the origin asks for one with a HelloRetryRequest (RFC 8446 section
-// 4.1.4). Second finds it among the bytes behind the first, and Retry tells whether the origin asked.
+// A client may send a second ClientHello, when the origin asks for one with a HelloRetryRequest
+// (RFC 8446 section 4.1.4). Second finds it among the bytes behind the first, and Retry tells
+// whether the origin asked.
 package sni
 
 // DefaultLimit is the limit of a Parser whose Limit is not set, in bytes.
@@ -31,13 +33,15 @@ const messageHeader = 4
 // typeClientHello is HandshakeType client_hello.
 const typeClientHello = 1
 
-// Parser reads one ClientHello. The zero value is ready. A Parser keeps positions, never bytes, and may be copied.
+// Parser reads one ClientHello. The zero value is ready. A Parser keeps positions, never bytes, and
+// may be copied.
 type Parser struct {
-	// Limit bounds the hello, in bytes, record headers included; a hello of exactly Limit bytes passes. Zero or less
-	// means DefaultLimit.
+	// Limit bounds the hello, in bytes, record headers included; a hello of exactly Limit bytes
+	// passes. Zero or less means DefaultLimit.
 	Limit int
 
-	// A hello is shorter than 16 MiB (a uint24), so that even in records of one byte each these stay below 2^27.
+	// A hello is shorter than 16 MiB (a uint24), so that even in records of one byte each these
+	// stay below 2^27.
 	records records
 	got     uint32 // bytes of the handshake message seen, its header included
 	want    uint32 // length of the message, its header included; while got < messageHeader, the header read so far
@@ -46,27 +50,32 @@ type Parser struct {
 // Reset makes p ready for another connection. Limit stays.
 func (p *Parser) Reset() { *p = Parser{Limit: p.Limit} }
 
-// Parse reads b, which is all that the client has sent so far: each call passes the bytes of the call before and any
-// number of new ones. Bytes already seen are not looked at again until the hello is complete, so feeding a hello byte by
-// byte costs no more than a constant for each call. b must not shrink nor change between calls.
+// Parse reads b, which is all that the client has sent so far: each call passes the bytes of the
+// call before and any number of new ones. It looks at a byte once until the hello is complete, so
+// that a hello that comes byte by byte costs no more than a constant for each call. b must not
+// shrink nor change between calls.
 //
-// Parse returns ErrNeedMore until a whole ClientHello (RFC 8446 section 4.1.2; RFC 5246 section 7.4.1.2) is there, and
-// then the Hello. It does not judge the bytes behind the hello. Any other error (ErrTooLarge, ErrNotTLS or a Malformed)
-// is final, comes with the first byte that proves it, and is returned again by later calls. The verdict does not depend
-// on how the bytes were divided among calls, with one exception: how much of a foreign protocol is there decides whether
-// the ErrNotTLS can name it (ErrHTTP, ErrProxyHeader, ErrSSH, ErrSSLv2), for its first byte is refused at once.
+// Parse returns ErrNeedMore until a whole ClientHello (RFC 8446 section 4.1.2; RFC 5246 section
+// 7.4.1.2) is there, and then the Hello. It does not judge the bytes behind the hello. Any other
+// error (ErrTooLarge, ErrNotTLS or a Malformed) is final, comes with the first byte that proves it,
+// and is returned again by later calls. The verdict does not depend on how the bytes were divided
+// among calls, with one exception: Parse refuses the first byte of a foreign protocol at once, and
+// names the protocol (ErrHTTP, ErrProxyHeader, ErrSSH, ErrSSLv2) only if enough of it is in b by
+// then.
 //
-// While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to read on.
+// While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to
+// read on.
 func (p *Parser) Parse(b []byte) (h Hello, err error) {
 	err = p.parse(&h, b, records{})
 	return h, err
 }
 
-// End returns how many bytes of b the hello takes that Parse has returned, record headers included.
+// End returns the length of the hello that Parse has returned, record headers included: b[End():]
+// is behind it.
 func (p *Parser) End() int { return int(p.records.pos) }
 
-// parse reads b into h, which is empty. b begins with a record header, or with as many bytes inside a record as start has
-// left.
+// parse reads b into h, which is empty. b begins with a record header, or with as many bytes inside
+// a record as start has left.
 func (p *Parser) parse(h *Hello, b []byte, start records) error {
 	if len(b) < int(p.records.pos) {
 		return ErrNeedMore // b shrank
@@ -93,7 +102,8 @@ func (p *Parser) limit() int {
 	return p.Limit
 }
 
-// rest returns how many bytes of the message are missing; while its length is unknown, how many of its header.
+// rest returns how many bytes of the message are missing; while its length is unknown, how many of
+// its header.
 func (p *Parser) rest() uint32 {
 	if p.got < messageHeader {
 		return messageHeader - p.got
@@ -101,9 +111,9 @@ func (p *Parser) rest() uint32 {
 	return p.want - p.got
 }
 
-// atLeast returns how many bytes the client will have sent when the missing rest of the message is here, if it spends
-// as few record headers on it as it can. Reading payload does not change the sum, which is why the verdict on a hello
-// that is too large does not depend on segmentation.
+// atLeast returns how many bytes the client will have sent once the missing rest of the message is
+// here, if it uses as few record headers as it can. Reading payload does not change the sum, so
+// that the verdict on a hello that is too large does not depend on segmentation.
 func (p *Parser) atLeast(rest uint32) int {
 	n := int(p.records.pos) + int(rest)
 	if here := p.records.left(); rest > here {
@@ -132,8 +142,8 @@ func (p *Parser) step(b []byte, rest uint32) error {
 	return nil
 }
 
-// readHeader adds fragment, which ends no later than the message's header does, to want. The type in front of the
-// length is dropped; with the last byte, the header itself is added to the length.
+// readHeader adds fragment, which ends no later than the message's header, to want. It drops the
+// type in front of the length. With the last byte it adds the length of the header itself.
 func (p *Parser) readHeader(fragment []byte) {
 	for _, c := range fragment {
 		p.want = (p.want<<8 | uint32(c)) & 0xffffff
@@ -143,8 +153,8 @@ func (p *Parser) readHeader(fragment []byte) {
 	}
 }
 
-// message returns the complete handshake message: a part of b when it sits in one record, else a copy without the
-// record headers.
+// message returns the complete handshake message: a part of b when it sits in one record, else a
+// copy without the record headers.
 func (p *Parser) message(b []byte, start records) ([]byte, error) {
 	if p.want <= start.left() {
 		return b[:p.want], nil
@@ -191,11 +201,11 @@ type records struct {
 // left returns how many bytes of the current record are not read.
 func (r *records) left() uint32 { return r.end - r.pos }
 
-// header reads the header of the next record, which must be a handshake record. An error comes with the first byte that
-// proves it, be the header whole or not, and leaves r where it was.
+// header reads the header of the next record, which must be a handshake record. An error comes with
+// the first byte that proves it, be the header whole or not, and leaves r where it was.
 //
-// The minor version is not looked at: hellos carry any from 3.0 up (RFC 5246 appendix E.1), and RFC 8446 section 5.1
-// wants it ignored.
+// The minor version is not looked at: hellos carry any from 3.0 up (RFC 5246 appendix E.1), and RFC
+// 8446 section 5.1 wants it ignored.
 func (r *records) header(b []byte) error {
 	h := b[r.pos:]
 	if len(h) < recordHeader || h[0] != typeHandshake || h[1] != 3 {
@@ -204,7 +214,8 @@ func (r *records) header(b []byte) error {
 	n := uint32(h[3])<<8 | uint32(h[4])
 	switch {
 	case n == 0:
-		// "Implementations MUST NOT send zero-length fragments of Handshake types": a client could send them forever.
+		// "Implementations MUST NOT send zero-length fragments of Handshake types": a client could
+		// send them forever.
 		return emptyRecord
 	case n > maxRecord:
 		return longRecord
@@ -214,7 +225,8 @@ func (r *records) header(b []byte) error {
 	return nil
 }
 
-// refuseHeader says what is wrong with a record header that is cut short, or has the wrong type or version.
+// refuseHeader says what is wrong with a record header that is cut short, or has the wrong type or
+// version.
 func (r *records) refuseHeader(b []byte) error {
 	h := b[r.pos:]
 	if r.pos == 0 {
@@ -235,7 +247,8 @@ func (r *records) refuseHeader(b []byte) error {
 	return ErrNeedMore
 }
 
-// peek returns what b has of the current record's unread bytes, at least one and at most limit. It does not move r.
+// peek returns what b has of the current record's unread bytes, at least one and at most limit. It
+// does not move r.
 func (r *records) peek(b []byte, limit uint32) ([]byte, error) {
 	n := min(len(b)-int(r.pos), int(r.left()), int(limit))
 	if n <= 0 {

@@ -85,8 +85,8 @@ func TestSegmentationAndRecordsDoNotMatter(t *testing.T) {
 	}
 }
 
-// feed gives b to one parser, n bytes more with each call, until there is a verdict. It returns that, and how many bytes
-// it took.
+// feed gives b to one parser, n bytes more with each call, until there is a verdict. It returns
+// that, and how many bytes it took.
 func feed(b []byte, n int) (Hello, int, error) {
 	var p Parser
 	for at := 0; ; at = min(at+n, len(b)) {
@@ -185,7 +185,8 @@ func TestNotTLS(t *testing.T) {
 	}
 }
 
-// What proves an error is its last byte: the bytes before it say no more than that the hello is not complete.
+// What proves an error is its last byte: the bytes before it say no more than that the hello is not
+// complete.
 func TestVerdictComesWithTheFirstByteThatProvesIt(t *testing.T) {
 	start := record(draft{}.message()[:9])
 	after := func(b ...byte) []byte { return append(slices.Clone(start), b...) }
@@ -290,11 +291,13 @@ func TestTooLargeIsToldEarly(t *testing.T) {
 		at    int // the byte that proves it
 	}{
 		{"16 MiB announced", 0, record(header(1<<24 - 1)), 9},
-		// 65536 bytes in all is 65512 of message at best, for it takes four records, and 4 of those are its header.
+		// 65536 bytes in all is 65512 of message at best, for it takes four records, and 4 of those
+		// are its header.
 		{"one over the default", 0, append(record(header(65513))[:3], 0x40, 0, 1, 0, 0xff, 0xe9), 9},
 		{"one over a small limit", 100, record(append(header(92), make([]byte, 92)...)), 9},
 		{"negative limit is the default", -1, record(header(1<<24 - 1)), 9},
-		// After ten records 35 bytes are missing, which just fit into one more. The eleventh brings one of them.
+		// After ten records 35 bytes are missing, which just fit into one more. The eleventh brings
+		// one of them.
 		{"record headers eat it up", 100, reframe(draft{}.message(), every(1)), 6*10 + 5},
 		{"no room for a header", 8, record(header(1)), 0},
 	} {
@@ -362,8 +365,8 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// Against its contract, a caller passes fewer bytes than before, or others. What Parse says then means nothing, but it
-// must say it and not panic.
+// Against its contract, a caller passes fewer bytes than before, or others. What Parse says then
+// means nothing, but it must say it and not panic.
 func TestChangedInputDoesNotPanic(t *testing.T) {
 	whole := reframe(draft{extensions: serverName("a.example")}.message(), every(7))
 	for first := range whole {
@@ -380,8 +383,9 @@ func TestChangedInputDoesNotPanic(t *testing.T) {
 	}
 }
 
-// Feeding a hello byte by byte is linear because a byte once seen is not looked at again. So they are spoilt here as soon
-// as Parse has returned: a parser that walked the records from the start would trip over the first.
+// Feeding a hello byte by byte is linear because a byte once seen is not looked at again. So they
+// are spoilt here as soon as Parse has returned: a parser that walked the records from the start
+// would trip over the first.
 func TestBytesAreSeenOnce(t *testing.T) {
 	whole := reframe(draft{extensions: extension(21, make([]byte, 5000))}.message(), every(1))
 	spoilt, end := slices.Clone(whole), 0
@@ -428,7 +432,8 @@ func TestAllocations(t *testing.T) {
 
 func runParse(b []byte) func() { return func() { parse(b) } }
 
-// The hello of one record is not copied, and a caller that appends to a field does not write into the hello.
+// The hello of one record is not copied, and a caller that appends to a field does not write into
+// the hello.
 func TestFieldsArePartsOfTheInput(t *testing.T) {
 	b := load(t, "curl.hex")
 	h, err := parse(b)

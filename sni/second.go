@@ -1,8 +1,9 @@
 package sni
 
-// Second watches what a client sends behind its first ClientHello for a second one, which may name another host: an
-// origin that answers with a HelloRetryRequest reads it and, with many TLS libraries, goes by its name. Parser.Second
-// makes one. It keeps positions, never bytes, and may be copied.
+// Second watches what a client sends behind its first ClientHello for a second one, which may name
+// another host: an origin that answers with a HelloRetryRequest reads it and, with many TLS
+// libraries, goes by its name. Parser.Second makes one. It keeps positions, never bytes, and may be
+// copied.
 //
 //	second := parser.Second()
 //	held := received[parser.End():]
@@ -18,9 +19,10 @@ package sni
 //		}
 //	}
 //
-// The caller also stops once Retry says that the origin's answer is no HelloRetryRequest, and it must: a TLS 1.2 client
-// that resumes a session sends an encrypted handshake record right behind its change_cipher_spec, and one in 256 of
-// those looks like a hello. The hello of a renegotiation (RFC 5746) is encrypted, and nobody but the origin sees it.
+// The caller also stops once Retry says that the origin's answer is no HelloRetryRequest, and it
+// must: a TLS 1.2 client that resumes a session sends an encrypted handshake record right behind
+// its change_cipher_spec, and one in 256 of those looks like a hello. The hello of a renegotiation
+// (RFC 5746) is encrypted, and nobody but the origin sees it.
 type Second struct {
 	parser Parser // reads the hello that may be at the front; in the record of the first hello from the start
 	left   uint32 // of the current record: bytes to pass or, in secondHere, bytes at the front before a header
@@ -44,21 +46,25 @@ func (p *Parser) Second() Second {
 	return s
 }
 
-// Read reads b, which is all of the client's bytes behind its first hello that have not been passed on. It returns how
-// many of them may be passed on now; the next call must not bring those again. The error is
+// Read reads b, which is all of the client's bytes behind its first hello that have not been passed
+// on. It returns how many of them may be passed on now; the next call must not bring those again.
+// The error is
 //
 //   - ErrNeedMore while a second hello may still come. What Read does not pass then is the beginning of a hello, fewer
 //     bytes than Parser.Limit, or fewer than five bytes that may begin one;
 //   - nil with a second hello, which begins at b[pass] and is complete;
-//   - ErrNoSecond when the client's next handshake message is another one: all of b may pass, and all that follows;
+//   - ErrNoSecond when the client's next handshake message is another one: all of b may pass, and
+//     all that follows;
 //   - ErrTooLarge or a Malformed, as from Parse, for a hello that begins at b[pass].
 //
-// All but ErrNeedMore are final: later calls return the same. How the bytes are divided among calls does not matter. If
-// the client ends its stream, what is held back is no whole hello, and the caller may pass it.
+// All but ErrNeedMore are final: later calls return the same. How the bytes are divided among calls
+// does not matter. If the client ends its stream, what is held back is no whole hello, and the
+// caller may pass it.
 //
-// Records that are not handshake records pass, however they are cut: change_cipher_spec, early data, alerts, and also
-// unknown types and versions. Some TLS implementations skip what they do not know (RFC 4346 section 6) and would then
-// read a hello behind it, so that Read watches on. Only inside a hello is such a record an error (RFC 8446 section 5.1).
+// Records that are not handshake records pass, however they are cut: change_cipher_spec, early
+// data, alerts, and also unknown types and versions. Some TLS implementations skip what they do not
+// know (RFC 4346 section 6) and would then read a hello behind it, so that Read watches on. Only
+// inside a hello is such a record an error (RFC 8446 section 5.1).
 func (s *Second) Read(b []byte) (pass int, h Hello, err error) {
 	for {
 		switch s.state {
@@ -97,7 +103,8 @@ func (s *Second) header(b []byte) bool {
 	return true
 }
 
-// begin expects a hello at the front: behind a record header, or in what start has left of a record.
+// begin expects a hello at the front: behind a record header, or in what start has left of a
+// record.
 func (s *Second) begin(start records) {
 	s.parser.records = start
 	s.left = start.left()
@@ -113,8 +120,9 @@ const (
 	AnswerOther                 // anything else: no second ClientHello will be read
 )
 
-// Retry tells whether an origin answers the ClientHello with a HelloRetryRequest (RFC 8446 section 4.1.4). The zero value
-// is ready for the origin's first byte. It keeps no bytes, and may be copied.
+// Retry tells whether an origin answers the ClientHello with a HelloRetryRequest (RFC 8446 section
+// 4.1.4). The zero value is ready for the origin's first byte. It keeps no bytes, and may be
+// copied.
 type Retry struct {
 	left   uint16 // bytes of the current record that are not read
 	header uint8  // bytes of the record header that are read, 0 to 5
@@ -123,8 +131,8 @@ type Retry struct {
 	answer Answer
 }
 
-// retryRandom is the random of a HelloRetryRequest, SHA-256 of "HelloRetryRequest" (RFC 8446 section 4.1.3). It is all
-// that tells one from a ServerHello.
+// retryRandom is the random of a HelloRetryRequest, SHA-256 of "HelloRetryRequest" (RFC 8446
+// section 4.1.3). It is all that tells one from a ServerHello.
 const retryRandom = "\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91" +
 	"\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c"
 
@@ -133,8 +141,9 @@ const (
 	randomAt        = messageHeader + 2 // in a ServerHello: behind the message header and legacy_version
 )
 
-// Read reads b, the next bytes that the origin has sent, from its first byte on. How they are divided among calls and
-// among records does not matter. An answer other than AnswerPending is final.
+// Read reads b, the next bytes that the origin has sent, from its first byte on. How they are
+// divided among calls and among records does not matter. An answer other than AnswerPending is
+// final.
 //
 // Read passes over alerts: before TLS 1.3 some servers send a warning in front of their hello.
 func (r *Retry) Read(b []byte) Answer {

@@ -195,8 +195,8 @@ func (t *tap) Write(b []byte) (int, error) {
 	return t.Conn.Write(b)
 }
 
-// connected returns both ends of a TCP connection. Both sides of a handshake may write at once, for which a net.Pipe has
-// no room.
+// connected returns both ends of a TCP connection. Both sides of a handshake may write at once, for
+// which a net.Pipe has no room.
 func connected(t *testing.T) (a, b net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -215,8 +215,8 @@ func connected(t *testing.T) (a, b net.Conn) {
 	return a, b
 }
 
-// handshake lets crypto/tls shake hands, and returns what each side wrote. The server takes only the group that is asked
-// for; the client's first hello has a share of X25519 alone.
+// handshake lets crypto/tls shake hands, and returns what each side wrote. The server takes only
+// the group that is asked for; the client's first hello has a share of X25519 alone.
 func handshake(t *testing.T, asked tls.CurveID) (client, origin []byte) {
 	t.Helper()
 	a, b := connected(t)
@@ -286,8 +286,9 @@ func TestSecondAllocatesNothingAndIsSmall(t *testing.T) {
 	}
 }
 
-// FuzzSecond checks, for any bytes behind a first hello, that the cuts do not matter and that nothing of an unfinished
-// hello passes; and that a second hello is found behind any other records, in whatever records it comes.
+// FuzzSecond checks, for any bytes behind a first hello, that the cuts do not matter and that
+// nothing of an unfinished hello passes; and that a second hello is found behind any other records,
+// in whatever records it comes.
 func FuzzSecond(f *testing.F) {
 	ccs, early := other(20, []byte{1}), other(23, make([]byte, 50))
 	hello := draft{extensions: serverName("b.example")}.message()
@@ -373,8 +374,8 @@ func FuzzRetry(f *testing.F) {
 	})
 }
 
-// plainAnswer is Retry written from its definition: the payloads of all handshake records, up to a record of another
-// type, begin like a HelloRetryRequest or do not.
+// plainAnswer is Retry written from its definition: the payloads of all handshake records, up to a
+// record of another type, begin like a HelloRetryRequest or do not.
 func plainAnswer(b []byte) Answer {
 	var message []byte
 	ended := false
