@@ -2,6 +2,7 @@ package sni
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -77,9 +78,9 @@ func TestMalformed(t *testing.T) {
 		{"versions too long", versions(4, 3, 4), badVersionsList},
 		{"versions too short", versions(2, 3, 4, 3), badVersionsList},
 	} {
-		_, err := parse(c.bytes)
-		if err != c.want {
-			t.Errorf("%s: Parse = %v, want %v", c.name, err, c.want)
+		h, err := parse(c.bytes)
+		if err != c.want || !reflect.DeepEqual(h, Hello{}) {
+			t.Errorf("%s: Parse = %+v, %v, want nothing and %v", c.name, h, err, c.want)
 		}
 		if _, _, err := feed(c.bytes, 1); err != c.want {
 			t.Errorf("%s, byte by byte: Parse = %v, want %v", c.name, err, c.want)

@@ -156,9 +156,6 @@ func (p *Parser) readHeader(fragment []byte) {
 // message returns the complete handshake message: a part of b when it sits in one record, else a
 // copy without the record headers.
 func (p *Parser) message(b []byte, start records) ([]byte, error) {
-	if p.want <= start.left() {
-		return b[:p.want], nil
-	}
 	if start.left() == 0 && p.records.pos == recordHeader+p.want {
 		return b[recordHeader:p.records.pos], nil
 	}
