@@ -33,6 +33,10 @@ type pushd struct {
 	key   string       // of the publisher
 }
 
+// secretHash is of the password "secret word", and cheap to check: what is
+// tested here is not Argon2.
+const secretHash = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$VYxjEWkvL8GXrYZLUXkBVGqbWJRZuY9gPpG5c4VeJko"
+
 func newPushd(t *testing.T, rules auth.Config) *pushd {
 	t.Helper()
 	p := &pushd{t: t}
@@ -47,7 +51,7 @@ func newPushd(t *testing.T, rules auth.Config) *pushd {
 	if p.auth, err = auth.New(ctx, rules); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.auth.CreateUser(ctx, "ada", "secret word"); err != nil {
+	if err := p.store.CreateUser(ctx, store.User{Name: "ada", Password: secretHash, Created: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if p.key, err = p.auth.CreatePublisher(ctx, "shop", nil); err != nil {

@@ -88,7 +88,7 @@ func startAPI(t testing.TB, change ...func(*apiSetup)) *apiServer {
 	if a.Server, err = New(setup.server); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.auth.CreateUser(ctx, "ann", "correct horse"); err != nil {
+	if err := a.createUser("ann"); err != nil {
 		t.Fatal(err)
 	}
 	if a.key, err = a.auth.CreatePublisher(ctx, "shop", nil); err != nil {
@@ -96,6 +96,11 @@ func startAPI(t testing.TB, change ...func(*apiSetup)) *apiServer {
 	}
 	a.serve(pool)
 	return a
+}
+
+// createUser makes an account with sitePassword.
+func (a *apiServer) createUser(name string) error {
+	return a.store.CreateUser(a.t.Context(), store.User{Name: name, Password: siteHash, Created: a.clock.Now()})
 }
 
 // serve serves until the test ends.
@@ -269,7 +274,7 @@ type apiTerminal struct {
 // login makes the account if it is not there yet, and logs in.
 func (a *apiServer) loginAs(user, device, app string) *apiTerminal {
 	a.t.Helper()
-	err := a.auth.CreateUser(a.t.Context(), user, "correct horse")
+	err := a.createUser(user)
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		a.t.Fatal(err)
 	}
@@ -278,7 +283,7 @@ func (a *apiServer) loginAs(user, device, app string) *apiTerminal {
 		a.t.Fatal(err)
 	}
 	var reply loginReply
-	a.send("POST", "/v1/login", loginRequest{user, "correct horse", device, app, key.Public().String()}).ok(a.t, 200, &reply)
+	a.send("POST", "/v1/login", loginRequest{user, sitePassword, device, app, key.Public().String()}).ok(a.t, 200, &reply)
 	return &apiTerminal{apiServer: a, key: key, user: user, device: device, app: app, session: reply.Session}
 }
 
