@@ -106,13 +106,11 @@ func TestPushLimitsOfTheConfiguration(t *testing.T) {
 // Passwords cannot be tried one after the other, and one account's attempts are not another's.
 func TestPushLimitOfLogins(t *testing.T) {
 	t.Parallel()
-	s := pushSiteFor(t, "limits: {login_per_minute: 3}")
+	s := pushSiteFor(t, "limits: {login_per_minute: 1}") // more, and one is free again while a busy machine hashes
 	s.node.user("alice")
 	s.node.user("bob")
-	for range 3 {
-		if err := s.stranger("alice", "phone", "news").login("not it"); !isCode(err, wire.LoginFailed) {
-			t.Fatalf("login with a wrong password: %v, want %s", err, wire.LoginFailed)
-		}
+	if err := s.stranger("alice", "phone", "news").login("not it"); !isCode(err, wire.LoginFailed) {
+		t.Fatalf("login with a wrong password: %v, want %s", err, wire.LoginFailed)
 	}
 	body, err := json.Marshal(map[string]string{
 		"user": "alice", "password": pushPassword, "device": "phone", "app": "news", "client_key": newClientKey(t).Public().String(),
@@ -127,7 +125,7 @@ func TestPushLimitOfLogins(t *testing.T) {
 	resp.Body.Close()
 	after, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if resp.StatusCode != http.StatusTooManyRequests || err != nil || after < 1 || after > 60 {
-		t.Errorf("the fourth login is answered %s, Retry-After %q, want 429 and up to a minute", resp.Status, resp.Header.Get("Retry-After"))
+		t.Errorf("the second login is answered %s, Retry-After %q, want 429 and up to a minute", resp.Status, resp.Header.Get("Retry-After"))
 	}
 	if err := s.stranger("bob", "phone", "news").login(pushPassword); err != nil {
 		t.Errorf("login of another account: %v", err)

@@ -60,7 +60,7 @@ func (s *site) settled(ctx context.Context, p plan) (footprint, error) {
 // drained waits until pushd has deleted what was acknowledged, down to so many
 // messages, which it does in the background.
 func (s *site) drained(ctx context.Context, stored float64) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
 		m, err := s.metrics()

@@ -46,10 +46,10 @@ func start(dir, name, binary string, args ...string) (*process, error) {
 
 func (p *process) tree() proc.Tree { return proc.Tree(p.cmd.Process.Pid) }
 
-// await tries until f returns nil, for a minute. A process that ends meanwhile
+// await tries until f returns nil, for five minutes. A process that ends meanwhile
 // is an error with what it said.
 func (p *process) await(ctx context.Context, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
 		err := f()

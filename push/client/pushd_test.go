@@ -31,6 +31,8 @@ type pushd struct {
 	store *store.Store
 	addr  atomic.Value // where Dial leads
 	key   string       // of the publisher
+
+	heartbeat time.Duration // of its nodes; 0: as by default, so that a busy machine misses none
 }
 
 // secretHash is of the password "secret word", and cheap to check: what is
@@ -64,7 +66,7 @@ func newPushd(t *testing.T, rules auth.Config) *pushd {
 func (p *pushd) node(name string) *server.Server {
 	p.t.Helper()
 	s, err := server.New(server.Config{
-		Auth: p.auth, Store: p.store, Node: name, Heartbeat: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Auth: p.auth, Store: p.store, Node: name, Heartbeat: p.heartbeat, Log: slog.New(slog.DiscardHandler),
 		TLS: &tls.Config{Certificates: []tls.Certificate{testCert()}},
 	})
 	if err != nil {
@@ -192,6 +194,7 @@ func TestT4RealServerIsPulled(t *testing.T) {
 
 func TestK4RealServerTakesRenewals(t *testing.T) {
 	p := newPushd(t, auth.Config{Apps: map[string]auth.AppPolicy{"*": {Encrypt: true}}})
+	p.heartbeat = time.Second // renewals go with them
 	p.node("a")
 	cfg := p.config()
 	profile := &memory{}
@@ -239,6 +242,7 @@ func (h *hooked) Save(b []byte) error {
 // The reply to a renewal is lost on its way from the real server.
 func TestK3RealServerAndALostReply(t *testing.T) {
 	p := newPushd(t, auth.Config{})
+	p.heartbeat = time.Second // renewals go with them
 	p.node("a")
 	cfg := p.config()
 	var off, once atomic.Bool
@@ -381,6 +385,7 @@ func TestRealServerTakesWebPush(t *testing.T) {
 // connection.
 func TestK7RealServerRenewsItsKey(t *testing.T) {
 	p := newPushd(t, auth.Config{RotateEvery: time.Second})
+	p.heartbeat = time.Second // renewals go with them
 	first := p.node("a")
 	cfg := p.config()
 	profile := &memory{}

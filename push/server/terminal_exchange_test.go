@@ -312,7 +312,7 @@ func TestV5TLSBelow13IsRefused(t *testing.T) {
 }
 
 func TestV4SilenceEndsTheHandshake(t *testing.T) {
-	s := newSite(t, func(c *setup) { c.server.Limits.HandshakeTimeout = 100 * time.Millisecond })
+	s := newSite(t, func(c *setup) { c.server.Limits.HandshakeTimeout = 5 * time.Second })
 	p := s.newPhone("phone")
 	p.dial()
 	p.wantError(wire.HandshakeTimeout)

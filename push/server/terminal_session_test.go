@@ -328,7 +328,7 @@ func TestRevokedOnALiveConnection(t *testing.T) {
 
 func TestSessionExpiresOnALiveConnection(t *testing.T) {
 	s := newSite(t, func(c *setup) {
-		c.server.Heartbeat = 400 * time.Millisecond
+		c.server.Heartbeat = 10 * time.Second // the sweeper looks four times as often
 		c.auth.SessionLife = time.Hour
 	})
 	p := s.newPhone("phone")

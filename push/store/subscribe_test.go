@@ -125,7 +125,7 @@ func TestAFeedEndsWithItsConsumer(t *testing.T) {
 func TestAStreamThatCountsAnewIsNoticed(t *testing.T) {
 	s := open(t, Config{})
 	sub := &Subscription{s: s, h: &recorder{}}
-	sub.ctx = within(t, 200*time.Millisecond)
+	sub.ctx = within(t, 5*time.Second) // which go by, and in which the store has to answer once
 	sub.last.Store(publish(t, s, Message{ID: "1", Token: hash(1)}) + 1)
 	_, err := sub.reopenOnce()
 	want := fmt.Sprintf("has come to %d of %d", sub.Last()-1, sub.Last())

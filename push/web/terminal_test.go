@@ -281,7 +281,7 @@ func TestThePageReadsWhatAWebPushLibraryEncrypts(t *testing.T) {
 
 func TestThePageMovesToAnotherServerOnDrain(t *testing.T) {
 	o, p, c := signedIn(t, nil)
-	c.send(&wire.Drain{DelayMS: 400})
+	c.send(&wire.Drain{DelayMS: 5000}) // in which the page has to take a message
 	p.phase("drained", "")
 	c.send(message(1, "a", "meanwhile"))
 	c.acked(1)
