@@ -23,7 +23,7 @@ type plan struct {
 	meanwhile float64       // messages per second while it happens
 }
 
-// What can be measured, in order.
+// The measurements, in order.
 var names = []string{"publish", "idle", "latency", "reconnect"}
 
 func fullPlan() plan {

@@ -45,7 +45,7 @@ func fsyncRate(dir string, limit time.Duration) (rate float64, err error) {
 }
 
 // fsyncLatency times one every 50 ms until ctx ends. It says how much of a
-// latency is the disk's, and whoever else uses it.
+// latency is the disk's, with all that use it.
 func fsyncLatency(ctx context.Context, dir string) (Latency, error) {
 	var all []time.Duration
 	err := withDisk(dir, func(d disk) error {

@@ -63,7 +63,7 @@ const byHand = "<!-- what follows is written by hand -->\n"
 const preamble = `# Benchmarks of pushd
 
 Measured through the edge, on loopback, with the edge, pushd with its embedded store, the terminals and the publishers on
-one machine: whatever the load takes, the subjects have not. [` + "`bench/push`" + `](../bench/push/main.go) says what is measured and how,
+one machine: the load generator shares the processors with pushd and the edge. [` + "`bench/push`" + `](../bench/push/main.go) says what is measured and how,
 ` + "`bench/push/configs`" + ` what the two are configured with.
 
 `

@@ -64,7 +64,7 @@ func (f *fleet) run(i int, listening func()) {
 	}
 }
 
-// note changes the fleet, and wakes whoever waits for a change.
+// note changes the fleet, and wakes the goroutines that wait for a change.
 func (f *fleet) note(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

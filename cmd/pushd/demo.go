@@ -21,7 +21,7 @@ import (
 	"keyhole/push/config"
 )
 
-// What the demo makes up.
+// The names that the demo makes up.
 const (
 	demoHost    = "localhost" // a name that every machine resolves, so that a browser finds the edge, too
 	demoUser    = "alice"

@@ -9,8 +9,8 @@
 // An error that a client may see wraps a wire.Code; one without a code is the
 // server's own trouble. What is refused leaves every record as it was.
 //
-// A session token alone proves nothing: whoever calls Open goes on to have the
-// client prove Session.Client, in the exchange of a connection or by DPoP. The
+// A session token alone proves nothing: after Open the caller has the client
+// prove Session.Client, in the exchange of a connection or by DPoP. The
 // package neither does that, nor counts a nonce's uses on a connection, nor
 // closes the connections of a session that it revokes; the store announces
 // those. Login attempts are counted on each node for itself.
@@ -38,8 +38,8 @@ type Config struct {
 	TokenIdle       time.Duration // for which an unused message token stays; 0: 90 d
 
 	// LoginPerMinute is how many attempts one account has, right or wrong; 0:
-	// 10, negative: no limit. Whoever knows an account's name can use them up:
-	// its terminals go by their sessions meanwhile. Burst is how many it has at
+	// 10, negative: no limit. Anybody who knows an account's name can use them
+	// up: its terminals go by their sessions meanwhile. Burst is how many it has at
 	// once; 0: as LoginPerMinute.
 	LoginPerMinute, Burst int
 

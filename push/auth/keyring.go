@@ -15,8 +15,8 @@ import (
 
 const (
 	// readPause is the shortest time between two readings of the ring that
-	// unknown key ids bring about: whoever makes ids up costs the store one
-	// read a second, however many they make up.
+	// unknown key ids bring about: made-up ids cost the store one read a second,
+	// however many there are.
 	readPause = time.Second
 
 	// grace keeps a retired key longer than sessions live, since a node may
@@ -41,7 +41,7 @@ type keyring struct {
 	known atomic.Pointer[knownRing]
 
 	turn chan struct{} // filled while the store is asked
-	read time.Time     // when the last reading began, by the monotonic clock; of whoever has the turn
+	read time.Time     // when the last reading began, by the monotonic clock; for the holder of the turn
 }
 
 type knownRing struct {

@@ -243,7 +243,7 @@ func TestK5NodeFindsTheKeyThatAnotherMade(t *testing.T) {
 	w.unchanged(func() { w.open(b, term.session) })
 }
 
-// Whoever makes up key ids costs the store a read a second, not one each.
+// Made-up key ids cost the store a read a second, not one each.
 func TestK5UnknownKeysReadTheRingOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{delay: 10 * time.Millisecond}

@@ -35,7 +35,7 @@ var errLogin = fmt.Errorf("%w: the user name or the password is wrong", wire.Log
 
 // Login checks a password and starts a session. It is refused with
 // wire.BadRequest, wire.LoginFailed (for an unknown user and a wrong password
-// alike, after the same work), wire.AccountDisabled (said only to whoever
+// alike, after the same work), wire.AccountDisabled (said only to somebody who
 // knows the password), or a RetryError of wire.RateLimited.
 func (a *Auth) Login(ctx context.Context, r LoginRequest) (LoginReply, error) {
 	client, err := r.check()

@@ -32,8 +32,8 @@ type feed struct {
 	cursor  store.Cursor // of an app: what is done with
 }
 
-// openFeeds joins the groups that the attributes and the state name. The locks
-// of the registry and of the channel are held, as by whoever calls the rest.
+// openFeeds joins the groups that the attributes and the state name. It and the
+// functions below expect the locks of the registry and of the channel.
 func (c *Channel) openFeeds() {
 	c.openFeed(ofApp, store.EveryVersion)
 	c.openVersion()

@@ -107,9 +107,9 @@ func (r *Registry) add(c *Channel) error {
 	return nil
 }
 
-// makeRoomLocked applies PerAccount. A terminal that is back before its former
-// connection was found to be dead takes that one's place, or the limit would
-// lock it out for the time of a heartbeat.
+// makeRoomLocked applies PerAccount. A terminal that connects again replaces its
+// former connection, which may be dead and not known to be: the limit would lock
+// the terminal out for the time of a heartbeat.
 func (r *Registry) makeRoomLocked(a *Attributes) error {
 	own := r.users[a.User]
 	if r.c.PerAccount <= 0 || len(own) < r.c.PerAccount {

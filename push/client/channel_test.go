@@ -321,7 +321,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// A server that drains whoever has just come is not tried without a pause.
+// A server that drains terminals as they come is not tried without a pause.
 func TestDrainOfAYoungConnectionBacksOff(t *testing.T) {
 	f := newFake(t)
 	cfg := f.config()

@@ -93,7 +93,7 @@ func (ch *channel) unreadable(m *wire.Message, err error) error {
 }
 
 // taken acknowledges what OnMessage took, if it came over this connection.
-// What came over an earlier one comes again, as a duplicate.
+// A message of an earlier connection comes again, as a duplicate.
 func (ch *channel) taken(res result) error {
 	if !ch.take(res) || res.from != ch.conn {
 		return nil

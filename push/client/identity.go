@@ -9,8 +9,8 @@ import (
 )
 
 // An identity is what the terminal is to the server. It is never changed, only
-// replaced as a whole, so that whoever holds one has keys and session that
-// belong together. The zero identity has not logged in.
+// replaced as a whole, so that its keys and its session always belong
+// together. The zero identity has not logged in.
 type identity struct {
 	session string
 	key     *keys.Private // that the session is bound to

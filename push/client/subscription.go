@@ -34,8 +34,8 @@ type Subscription struct {
 	Auth     string
 }
 
-// Subscription returns this terminal's. Whoever has it can push to it, and
-// nobody else can read what is pushed.
+// Subscription returns this terminal's. Its holder can push to the terminal, and
+// only the terminal can read what is pushed.
 func (t *Terminal) Subscription() Subscription {
 	return Subscription{
 		Endpoint: t.identity().endpoint,

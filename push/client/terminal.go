@@ -130,7 +130,7 @@ func (t *Terminal) SetState(set map[string]string, unset ...string) error {
 	if err := checkState(next); err != nil {
 		return err
 	}
-	t.state = next // never changed once it is here: whoever holds it can read it
+	t.state = next // never changed once it is here, so that it can be read without the lock
 	select {
 	case t.wake <- struct{}{}:
 	default:

@@ -16,7 +16,7 @@ import (
 const dpopLimit = 4096
 
 // The least and most characters of a proof's id: RFC 9449 section 4.2 asks for
-// 96 random bits, which are 16 characters of base64url, and whoever checks a
+// 96 random bits, which are 16 characters of base64url, and the checker of a
 // proof must remember the id for a while.
 const (
 	jtiMin = 16

@@ -25,8 +25,8 @@ type ServerKey struct {
 // ID is the id of the key's public half.
 func (k *ServerKey) ID() KID { return k.Private.kid }
 
-// SignServerKey signs the public key that follows k at the server, so that
-// whoever knows k can trust next.
+// SignServerKey signs the public key that follows k at the server. A client that
+// knows k can trust next.
 func (k *Private) SignServerKey(next Public) ([]byte, error) {
 	return k.Sign(contextServerKey, next.Bytes())
 }

@@ -18,7 +18,7 @@ const infoSession = "keyhole-push.v1 session"
 // hundred bytes fit; what is longer is refused before it costs anything.
 const sessionLimit = 4096
 
-// What Open refuses. ErrForged is the one to look at: somebody sealed claims
+// The refusals of Open. ErrForged is the one to look at: somebody sealed claims
 // to the public key without being a server.
 var (
 	ErrMalformed  = errors.New("session token is malformed")

@@ -13,13 +13,12 @@ import (
 // the head of a request.
 const handshakeTimeout = 10 * time.Second
 
-// A gate lets few in at a time, in the order of their coming. When every
-// terminal comes back at once, as after a restart of the edge, handshakes and
-// exchanges that are all at work get an equal share of the processors each:
-// nobody is done until everybody nearly is, and those whose time runs out come
-// again. One after the other, half of them are back in half of the time.
+// A gate admits a bounded number at a time, first come, first served. After a
+// restart of the edge every terminal comes back at once. If all handshakes and
+// exchanges shared the processors, all would finish late instead of half of them
+// early, and a client whose time runs out would come again.
 //
-// A place is held for work, never for what a client has still to send.
+// A place is held for work, never while a client has still to send something.
 type gate chan struct{}
 
 func newGate() gate { return make(gate, 4*runtime.GOMAXPROCS(0)) }

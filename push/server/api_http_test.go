@@ -198,7 +198,7 @@ type timedWriter struct {
 func (w *timedWriter) SetReadDeadline(t time.Time) error  { w.read = t; return nil }
 func (w *timedWriter) SetWriteDeadline(t time.Time) error { w.write = t; return nil }
 
-// Whoever sends a byte a minute is cut off, whatever the path.
+// A client that sends a byte a minute is cut off, whatever the path.
 func TestEveryRequestHasDeadlines(t *testing.T) {
 	a := startAPI(t)
 	for _, path := range []string{"/v1/login", "/v1/nothing", "/v1/session", "/", "/push/x"} {

@@ -52,7 +52,7 @@ func certified(c *tls.Config, name string) error {
 }
 
 func verifyName(cert *tls.Certificate, name string) (err error) {
-	leaf := cert.Leaf // parsed already, by whoever loaded it with crypto/tls or certmagic
+	leaf := cert.Leaf // crypto/tls and certmagic have parsed it already
 	if leaf == nil {
 		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
 			return err

@@ -25,7 +25,7 @@ const (
 
 // session lets in a terminal's request: "Authorization: DPoP <session token>"
 // and in the header DPoP a proof of the session's key (RFC 9449 section 7.1).
-// The session token alone is not enough, or whoever saw it could pull.
+// The session token alone is not enough: anybody who saw it could pull.
 func (s *Server) session(r *http.Request) (*auth.Session, error) {
 	token, err := credential(r, "DPoP", "a session token of POST /v1/login")
 	if err != nil {
@@ -72,8 +72,8 @@ func credential(r *http.Request, scheme, what string) (string, error) {
 }
 
 // A proofSet remembers the proofs that were used, so that none is used twice
-// (RFC 9449 section 11.1). It knows of this node's requests alone. Only whoever
-// holds a session's key adds to it, and to that session's part.
+// (RFC 9449 section 11.1). It knows of this node's requests alone. Only the
+// holder of a session's key adds to that session's part.
 type proofSet struct {
 	mu       sync.Mutex
 	sessions map[string]map[string]time.Time // by session, then proof: until when

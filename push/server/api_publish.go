@@ -13,8 +13,8 @@ import (
 	"keyhole/push/wire"
 )
 
-// leastTTL is what a shorter one counts for. It is for whoever is connected
-// now, and by the clock of another node or under load now takes a moment.
+// A shorter TTL counts as leastTTL. It means the terminals that are connected
+// now, and under load or by another node's clock "now" takes a moment.
 const leastTTL = 5 * time.Second
 
 type publishRequest struct {

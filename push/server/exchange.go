@@ -106,7 +106,8 @@ func (x *exchange) hello(ctx context.Context, h *wire.Hello) (*wire.Challenge, e
 	if err := x.bind(h.Binding, session.Claims.App); err != nil {
 		return nil, err
 	}
-	// Remembered only now: whoever has no session cannot push others' tokens out.
+	// Remembered only now, so that a client without a session cannot push others'
+	// tokens out.
 	if !x.v.client.add(exchangeToken(h.ClientToken), struct{}{}) {
 		return nil, reusedClientToken()
 	}

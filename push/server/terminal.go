@@ -21,8 +21,8 @@ import (
 // A terminal is one connection of one. One goroutine reads its frames and acts
 // on them, in their order; the fields without a note are that goroutine's.
 //
-// Idle, it holds nothing that it can make again: the exchange is dropped once
-// it is over, and there is neither a timer nor a buffer.
+// An idle terminal keeps only what cannot be rebuilt: it drops the exchange at
+// its end, and has neither a timer nor a buffer.
 type terminal struct {
 	s     *Server
 	id    string          // names the connection in logs and in the registry
@@ -122,9 +122,9 @@ func (t *terminal) next() error {
 	return t.handle(ctx, f)
 }
 
-// admit waits until few others open their sessions. The client is not to blame
-// for that time. Whoever comes with a session of a key that is not known here
-// takes no place: opening it may wait for the ring to be read again.
+// admit waits until few others open their sessions. That time does not count
+// against the client. A session of a key that is not known here takes no place,
+// since opening it may wait until the ring is read again.
 func (t *terminal) admit() (leave func(), err error) {
 	start := time.Now()
 	leave, err = t.s.opening.enter(t.s.live.ctx)

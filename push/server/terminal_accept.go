@@ -19,8 +19,8 @@ import (
 // and returns: the connection goes on without the request, its buffers and its
 // goroutine, which an idle terminal would hold for days.
 //
-// What a client can mend is said in a frame, since a browser shows its page
-// neither the status nor the body of an upgrade that failed.
+// A refusal that a client can mend is said in a frame, since a browser shows its
+// page neither the status nor the body of an upgrade that failed.
 func (s *Server) acceptTerminal(w http.ResponseWriter, r *http.Request) {
 	if !upgrades(r) {
 		s.refuse(w, r, fmt.Errorf("%w: this path takes a WebSocket (RFC 6455) with subprotocol %s", wire.BadRequest, wire.Subprotocol))

@@ -9,7 +9,7 @@ import (
 	"keyhole/push/wire"
 )
 
-// What is sealed, by HPKE's info: a payload is never taken for a state.
+// HPKE's info says what was sealed, so that a payload is never taken for a state.
 const (
 	infoMessage = "keyhole-push.v1 message"
 	infoState   = "keyhole-push.v1 state"

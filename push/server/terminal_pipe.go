@@ -94,7 +94,7 @@ func (p *pipe) sendLast(f wire.Frame) {
 		return
 	}
 	p.ended = true
-	_ = p.sendLocked(f) // whoever does not read it loses the connection all the same
+	_ = p.sendLocked(f) // a terminal that does not read it loses the connection all the same
 }
 
 func (p *pipe) sendLocked(f wire.Frame) error {

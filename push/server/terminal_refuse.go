@@ -152,8 +152,8 @@ func (t *terminal) close() {
 	_ = t.conn.Close(frameRefusals[f.Code].status, string(f.Code))
 }
 
-// listens reports whether whoever is told f may answer. A terminal that is slow
-// or silent would hold a goroutine for as long as it does not.
+// listens reports whether the terminal may answer f. One that is slow or silent
+// would hold a goroutine until it does.
 func listens(f *wire.Error) bool {
 	return f != unheard && f.Code != wire.SlowTerminal && f.Code != wire.IdleTimeout
 }

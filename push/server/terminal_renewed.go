@@ -27,8 +27,8 @@ func (f follower) Event(e store.Event) {
 }
 
 // announceRenewal has every node end the connections that were proved by a
-// client key which does not hold any more (K4). It is done for whoever has
-// stolen one: the terminal itself has one connection, and that has renewed.
+// client key which does not hold any more (K4). It is against a thief of the
+// key: the terminal itself has one connection, and that has renewed.
 func (t *terminal) announceRenewal(ctx context.Context) {
 	err := t.s.config.Store.Announce(ctx, store.Event{
 		Kind: store.SessionRenewed, Key: t.claim, Node: t.s.config.Node, Conn: strconv.FormatUint(t.epoch.Load(), 10),

@@ -24,7 +24,7 @@ func connectCluster(ctx context.Context, c Config) (*nats.Conn, error) {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(5*time.Second), // two missed: a server that was cut off is given up
 		nats.Timeout(2*time.Second),
-		// What was not sent is tried again by who wanted it, under its own deadline.
+		// Nothing is kept to be sent later: the caller tries again, under its own deadline.
 		nats.ReconnectBufSize(-1),
 		nats.ConnectHandler(func(*nats.Conn) { connected <- struct{}{} }),
 	)

@@ -31,7 +31,7 @@ type record struct {
 	revision uint64
 }
 
-// What put expects to find; any other number is a revision.
+// Expectations of put; any other number is a revision.
 const (
 	create = 0
 	always = ^uint64(0)

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What lastOf finds beside messages.
+// Answers of lastOf that are not messages.
 var (
 	errTooMany = errors.New("more subjects than one request returns")
 	errNoMatch = errors.New("no message, and no word of how far the server has come")

@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// natsLog passes the embedded server's warnings and errors on. The rest, which
-// says on each start that it starts, is of no use to whoever runs pushd.
+// natsLog passes the embedded server's warnings and errors on. The rest says on
+// each start that it starts, which is of no use to an operator of pushd.
 type natsLog struct {
 	log    *slog.Logger
 	failed func(error) // told of the errors of writes

@@ -78,7 +78,7 @@ func (s *Store) revokeSession(ctx context.Context, key string) error {
 		if err != nil {
 			return err
 		}
-		// Again for one that is revoked already: whoever did it may have failed here.
+		// Again for one that is revoked already: the first attempt may have failed here.
 		return s.Announce(ctx, Event{Kind: SessionRevoked, Key: n.ID})
 	}
 }

@@ -31,7 +31,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a record that is not as expected is refused with.
+// The errors for a record that is not as expected.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("exists already")

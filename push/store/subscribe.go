@@ -171,7 +171,7 @@ func (sub *Subscription) read(f *feed) error {
 func (sub *Subscription) handle(r raw) {
 	target := targetOf(r.subject)
 	if isApp(r.subject) {
-		// Before Last: whoever has come that far takes AppLast's word.
+		// Before Last: a reader that has come so far believes AppLast.
 		sub.s.apps.saw(target, r.seq)
 	}
 	sub.last.Store(r.seq)

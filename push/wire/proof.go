@@ -9,7 +9,7 @@ import (
 	"keyhole/push/keys"
 )
 
-// What the signatures of an exchange are for.
+// The purposes of an exchange's signatures.
 const (
 	contextClient  = "keyhole-push.v1 client confirmation"
 	contextServer  = "keyhole-push.v1 server confirmation"
