@@ -4,18 +4,43 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 10s
+SOAKTIME    = 1m
 
-# What is quick enough under the race detector: all but the real clients.
-FAST = $$(go list ./... | grep -v '/e2e$$')
+# The tests that run whole programs and real clients. The race detector would see
+# little there and cost much; make soak has it in the programs.
+PROGRAMS = ./e2e ./push/web ./cmd/pushd ./bench/push
 
-.PHONY: build test clients vet gofmt staticcheck lint fuzz bench clean
+# What is quick enough under the race detector: all the rest.
+FAST = $$(go list ./... | grep -vxE 'keyhole/(e2e|push/web|cmd/pushd|bench/push)')
+
+# The packages of tests that hold only without the race detector, as of memory.
+PLAIN = ./proxy/... ./push/wire
+
+# A test that hangs ends with this; a busy machine does not come near it. `make
+# vet` has vetted what go test would vet again.
+GOTEST = go test -vet=off -timeout 30m
+
+.PHONY: build test soak clients vet gofmt staticcheck lint fuzz bench clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/keyhole ./cmd/pushd
 
 test: clients vet
-	go test -race $(FAST)
-	go test ./...
+	$(GOTEST) -race $(FAST)
+	$(GOTEST) $(PROGRAMS)
+	$(GOTEST) -short $(PLAIN)
+	$(GOTEST) -run Memory ./push/server
+
+# The long tests, small parts of which make test runs too: they kill servers and
+# play random histories, each for $(SOAKTIME), and move a gigabyte through the
+# relay. The programs have the race detector.
+soak: export KEYHOLE_SOAK = $(SOAKTIME)
+soak: clients
+	$(GOTEST) -count 1 -race -run 'P6Model|P6NothingIsLost' ./push/channel ./push/store
+	$(GOTEST) -count 1 -run Memory ./push/server
+	$(GOTEST) -count 1 $(PLAIN)
+	KEYHOLE_BUILD_FLAGS=-race $(GOTEST) -count 1 -run Chaos ./e2e
+	$(GOTEST) -count 1 -race ./cmd/pushd
 
 # Installs with apt-get, as root; anybody else is told what to install.
 clients:

@@ -179,7 +179,7 @@ func parseHost(host string) (Address, error) {
 	}
 	name, err := routes.Normalize(nil, []byte(host))
 	switch {
-	case err == routes.ErrIPLiteral:
+	case err == routes.ErrIPLiteral, err == routes.ErrNumber:
 		return Address{}, errors.New("neither an IP address nor a host name, whose last label is no number")
 	case err != nil:
 		return Address{}, fmt.Errorf("host %w", err) // "host name has an empty label"

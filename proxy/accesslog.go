@@ -22,9 +22,9 @@ const complainEvery = 10 * time.Second
 // goroutine of its own. When it cannot keep up, or the writer fails, records
 // are dropped and counted; connections are never slowed.
 type AccessLog struct {
-	format    Format
-	log       *slog.Logger
-	listeners []string
+	format      Format
+	log         *slog.Logger
+	skipNoBytes bool
 
 	mu    sync.Mutex // guards rings
 	rings []*ring
@@ -46,11 +46,16 @@ type AccessLog struct {
 	failing bool
 }
 
-// NewAccessLog starts a log that writes to out; listeners are the addresses
-// to name in the records, in the order of Server.Listen. Trouble goes to log.
-func NewAccessLog(out io.Writer, f Format, listeners []string, log *slog.Logger) *AccessLog {
+// LogOptions are how records are written.
+type LogOptions struct {
+	Format      Format
+	SkipNoBytes bool // none of a connection that ended without a byte
+}
+
+// NewAccessLog starts a log that writes to out. Trouble goes to log.
+func NewAccessLog(out io.Writer, o LogOptions, log *slog.Logger) *AccessLog {
 	a := &AccessLog{
-		format: f, out: out, log: log, listeners: listeners,
+		format: o.Format, skipNoBytes: o.SkipNoBytes, out: out, log: log,
 		outLock: make(chan struct{}, 1), wake: make(chan struct{}, 1), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go a.run()
@@ -144,7 +149,7 @@ func (a *AccessLog) drain() {
 	for _, r := range rings {
 		n := uint64(0)
 		for rec := r.next(); rec != nil; rec = r.next() {
-			a.buf = appendRecord(a.buf, a.format, rec, a.listeners)
+			a.buf = appendRecord(a.buf, a.format, rec)
 			r.done()
 			n++
 			if len(a.buf) >= flushBytes {

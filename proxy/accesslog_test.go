@@ -23,7 +23,7 @@ type hand struct{ *ring }
 func (h hand) write(n int) {
 	for range n {
 		if r := h.reserve(); r != nil {
-			r.Summary = relay.Summary{Reason: relay.ClientGone, Phase: relay.PhaseHello}
+			r.reason, r.phase = ClientGone, relay.PhaseHello
 			h.commit()
 		}
 	}
@@ -60,7 +60,7 @@ func (c *counting) Handle(ctx context.Context, r slog.Record) error {
 func TestAccessLogWritesEveryRecord(t *testing.T) {
 	testkit.NoLeaks(t)
 	out := &recordLog{}
-	a := NewAccessLog(out, Text, nil, slog.New(slog.DiscardHandler))
+	a := NewAccessLog(out, LogOptions{Format: Text}, slog.New(slog.DiscardHandler))
 	const loops, each = 4, 20000
 	var wait sync.WaitGroup
 	for i := range loops {
@@ -78,7 +78,7 @@ func TestAccessLogWritesEveryRecord(t *testing.T) {
 func TestAccessLogWritesASingleRecord(t *testing.T) {
 	testkit.NoLeaks(t)
 	out := &recordLog{}
-	a := NewAccessLog(out, Text, nil, slog.New(slog.DiscardHandler))
+	a := NewAccessLog(out, LogOptions{Format: Text}, slog.New(slog.DiscardHandler))
 	h := hand{a.ring(0)}
 	for i := range 200 {
 		h.write(1)
@@ -110,7 +110,7 @@ func TestAccessLogDropsWhenTheWriterIsStuck(t *testing.T) {
 	testkit.NoLeaks(t)
 	g := &gate{tried: make(chan struct{}, 1)}
 	log := newCounting()
-	a := NewAccessLog(g, Text, nil, log.logger())
+	a := NewAccessLog(g, LogOptions{Format: Text}, log.logger())
 	h := hand{a.ring(0)}
 	g.mu.Lock()
 	h.write(1)
@@ -139,7 +139,7 @@ func TestAccessLogReportsAFailingWriterOnce(t *testing.T) {
 	}
 	defer full.Close()
 	log := newCounting()
-	a := NewAccessLog(full, Text, nil, log.logger())
+	a := NewAccessLog(full, LogOptions{Format: Text}, log.logger())
 	h := hand{a.ring(0)}
 	for i := range 50 {
 		h.write(1)
@@ -179,7 +179,7 @@ func TestAccessLogAfterATornLine(t *testing.T) {
 		f := &failing{}
 		f.room.Store(10)
 		log := newCounting()
-		a := NewAccessLog(f, Text, nil, log.logger())
+		a := NewAccessLog(f, LogOptions{Format: Text}, log.logger())
 		h := hand{a.ring(0)}
 		h.write(1)
 		testkit.Eventually(t, "the record is dropped", func() bool { return a.Dropped() == 1 })
@@ -211,7 +211,7 @@ func TestAccessLogReopen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := NewAccessLog(first, Text, nil, slog.New(slog.DiscardHandler))
+	a := NewAccessLog(first, LogOptions{Format: Text}, slog.New(slog.DiscardHandler))
 	h := hand{a.ring(0)}
 	var writing sync.WaitGroup
 	const each = 3000 // fits the ring: none is dropped
@@ -247,17 +247,17 @@ func (s stuck) Write(b []byte) (int, error) {
 func TestConnectionsGoOnWithoutTheirLog(t *testing.T) {
 	testkit.NoLeaks(t)
 	w := stuck{make(chan struct{})}
-	access := NewAccessLog(w, JSON, nil, slog.New(slog.DiscardHandler))
-	server, err := New(one("shop.example", refusing(t)).config(t), access)
+	access := NewAccessLog(w, LogOptions{Format: JSON}, slog.New(slog.DiscardHandler))
+	server, err := New(one("shop.example", refusing(t)).config(t), access, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, err := server.Listen("127.0.0.1:0")
+	at, err := server.Listen(anyPort, ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.Start()
-	e := &edge{Server: server, t: t, addr: at.String()}
+	e := &edge{Server: server, t: t, addr: at.Addr().String()}
 	dropped := func() bool { return access.Dropped() > 0 }
 	n := 0
 	for ; n < 4*ringSize && !dropped(); n++ {

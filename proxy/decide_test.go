@@ -15,7 +15,7 @@ import (
 // connection that came from nowhere.
 func newSession(t testing.TB, s setup) *session {
 	t.Helper()
-	server, err := New(s.config(t), nil)
+	server, err := New(s.config(t), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestDecisionDoesNotAllocate(t *testing.T) {
 		if v := s.Hello(h); v.Op != relay.Dial {
 			t.Fatalf("Hello() = %+v, want a dial", v)
 		}
-		if v := s.DialFailed(unix.ECONNREFUSED); v.Op != relay.Dial {
+		if v := s.DialFailed(unix.ECONNREFUSED, 0); v.Op != relay.Dial {
 			t.Fatalf("DialFailed() = %+v, want a dial", v)
 		}
 		s.Closed(relay.Summary{})
@@ -86,16 +86,16 @@ func TestDecisionDoesNotAllocate(t *testing.T) {
 func TestRecordDoesNotAllocate(t *testing.T) {
 	s := newSession(t, manyRoutes())
 	a := &AccessLog{}
-	s.ring = a.ring(0)
+	s.desk.ring = a.ring(0)
 	h := hello(t, "siteea.example", "h2", "http/1.1")
 	n := testing.AllocsPerRun(1000, func() {
 		for range 100 { // some room is made on the first lap
 			s.Open()
 			s.Hello(h)
 			s.Closed(relay.Summary{})
-			s.ring.done()
-			s.ring.written.Store(0)
-			s.ring.read.Store(0)
+			s.desk.ring.done()
+			s.desk.ring.written.Store(0)
+			s.desk.ring.read.Store(0)
 		}
 	})
 	if n != 0 {
@@ -112,10 +112,10 @@ func TestEachPickIsReleasedOnce(t *testing.T) {
 	}{
 		{"served at once", nil},
 		{"served by the second", []error{unix.ECONNREFUSED}},
-		{"served by the third", []error{relay.ErrDialTimeout, unix.ECONNREFUSED}},
-		{"served by none", []error{unix.ECONNREFUSED, unix.ECONNRESET, relay.ErrDialTimeout}},
-		{"no descriptor", []error{unix.EMFILE}},
-		{"no descriptor for the second", []error{unix.ECONNREFUSED, unix.ENFILE}},
+		{"served by the third", []error{relay.ErrTimeout, unix.ECONNREFUSED}},
+		{"served by none", []error{unix.ECONNREFUSED, unix.ECONNRESET, relay.ErrTimeout}},
+		{"no descriptor", []error{&relay.LocalError{Cause: relay.NoLocalDescriptor, Err: unix.EMFILE}}},
+		{"no descriptor for the second", []error{unix.ECONNREFUSED, &relay.LocalError{Cause: relay.NoLocalDescriptor, Err: unix.ENFILE}}},
 	} {
 		x := manyRoutes()
 		x.backends[0].MaxConnections = 1
@@ -128,7 +128,7 @@ func TestEachPickIsReleasedOnce(t *testing.T) {
 				t.Errorf("%s: verdict %+v, want a dial", c.name, v)
 				break
 			}
-			v = s.DialFailed(err)
+			v = s.DialFailed(err, 0)
 		}
 		s.Closed(relay.Summary{})
 		free := 0

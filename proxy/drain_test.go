@@ -32,7 +32,7 @@ func TestShutdownDrains(t *testing.T) {
 	if b, err := readAll(client); len(b) != 0 || err != nil {
 		t.Errorf("client reads %q, %v, want a clean close", b, err)
 	}
-	if r := e.wantRecord(1, relay.Drained, relay.PhaseRelay); r.Up != uint64(len(h)+12) {
+	if r := e.wantRecord(1, Drained, relay.PhaseRelay); r.Up != uint64(len(h)+12) {
 		t.Errorf("record says %d bytes up, want %d", r.Up, len(h)+12)
 	}
 }
@@ -49,5 +49,5 @@ func TestCloseKills(t *testing.T) {
 	if b, err := readAll(client); len(b) != 0 || err != nil {
 		t.Errorf("client reads %q, %v, want a clean close", b, err)
 	}
-	e.wantRecord(1, relay.Killed, relay.PhaseRelay)
+	e.wantRecord(1, Killed, relay.PhaseRelay)
 }

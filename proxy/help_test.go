@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -56,9 +58,9 @@ func (s setup) config(t testing.TB) *Config {
 func serve(t testing.TB, s setup) *edge {
 	t.Helper()
 	e := &edge{t: t, log: &recordLog{}}
-	access := NewAccessLog(e.log, JSON, []string{"main"}, slog.New(slog.DiscardHandler))
+	access := NewAccessLog(e.log, LogOptions{Format: JSON}, slog.New(slog.DiscardHandler))
 	var err error
-	if e.Server, err = New(s.config(t), access); err != nil {
+	if e.Server, err = New(s.config(t), access, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -68,11 +70,11 @@ func serve(t testing.TB, s setup) *edge {
 			t.Errorf("%d records and %d dropped for %d connections", n, access.Dropped(), e.Accepted())
 		}
 	})
-	at, err := e.Listen("127.0.0.1:0")
+	at, err := e.Listen(anyPort, ListenOptions{Name: "main"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.addr = at.String()
+	e.addr = at.Addr().String()
 	e.Start()
 	return e
 }
@@ -155,7 +157,7 @@ func (e *edge) record(n int) jsonRecord {
 }
 
 // wantRecord waits for the n-th record and compares how it ended.
-func (e *edge) wantRecord(n int, reason relay.Reason, phase relay.Phase) jsonRecord {
+func (e *edge) wantRecord(n int, reason Reason, phase relay.Phase) jsonRecord {
 	e.t.Helper()
 	r := e.record(n)
 	if r.Reason != reason.String() || r.Phase != phase.String() {
@@ -184,4 +186,13 @@ func clientEnds(client, server net.Conn) {
 func refusing(t testing.TB) string {
 	t.Helper()
 	return testkit.Refusing(t).String()
+}
+
+// anyPort is a listener's address whose port the kernel chooses.
+var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
+
+// TestMain leaves the tests Ps beside the loops', as the program does.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	os.Exit(m.Run())
 }

@@ -36,7 +36,7 @@ func TestHelloIsForwardedAsItCame(t *testing.T) {
 		server.Close()
 		client.Want("answer")
 		client.Close()
-		r := e.wantRecord(i+1, relay.ClientClosed, relay.PhaseRelay)
+		r := e.wantRecord(i+1, ClientClosed, relay.PhaseRelay)
 		if up := uint64(len(h) + early); r.Up != up || r.Down != 6 {
 			t.Errorf("record says %d bytes up and %d down, want %d and 6", r.Up, r.Down, up)
 		}
@@ -59,7 +59,7 @@ func TestHelloInSingleBytes(t *testing.T) {
 	server := o.Accept()
 	server.WantBytes(h)
 	clientEnds(client, server)
-	e.wantRecord(1, relay.ClientClosed, relay.PhaseRelay)
+	e.wantRecord(1, ClientClosed, relay.PhaseRelay)
 }
 
 func TestHelloOverManyRecords(t *testing.T) {
@@ -76,7 +76,7 @@ func TestHelloOverManyRecords(t *testing.T) {
 		server := o.Accept()
 		server.WantBytes(h)
 		clientEnds(client, server)
-		if r := e.wantRecord(i+1, relay.ClientClosed, relay.PhaseRelay); r.SNI != "shop.example" {
+		if r := e.wantRecord(i+1, ClientClosed, relay.PhaseRelay); r.SNI != "shop.example" {
 			t.Errorf("record of a hello in records of %d bytes says %q, want shop.example", size, r.SNI)
 		}
 	}
@@ -130,7 +130,7 @@ func TestUnixOrigin(t *testing.T) {
 	server := o.Accept()
 	server.WantBytes(h)
 	clientEnds(client, server)
-	r := e.wantRecord(1, relay.ClientClosed, relay.PhaseRelay)
+	r := e.wantRecord(1, ClientClosed, relay.PhaseRelay)
 	if r.Server != "unix:"+o.Address() || r.Attempts > 2 || r.Error != "" {
 		t.Errorf("record says %+v, want the socket, at most 2 attempts, and no error of the refused one", r)
 	}
@@ -213,6 +213,6 @@ func TestDeniedAddressLooksLikeNoRoute(t *testing.T) {
 	if !bytes.Equal(seen[0], seen[1]) {
 		t.Errorf("a denied client reads %q, one without a route %q: the difference tells that the name exists", seen[0], seen[1])
 	}
-	e.wantRecord(1, relay.DeniedAddress, relay.PhaseDecide)
-	e.wantRecord(2, relay.NoRoute, relay.PhaseDecide)
+	e.wantRecord(1, DeniedAddress, relay.PhaseDecide)
+	e.wantRecord(2, NoRoute, relay.PhaseDecide)
 }

@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"keyhole/backend"
 	"keyhole/proxy/relay"
@@ -15,6 +18,11 @@ import (
 // overwritten by a later one; the byte slices keep their room.
 type record struct {
 	relay.Summary
+	reason           Reason
+	phase            relay.Phase
+	client           netip.AddrPort
+	listener         string
+	literal          bool
 	sni, alpn, route []byte
 	outcome          routes.Outcome
 	pool             *backend.Pool
@@ -26,11 +34,25 @@ type record struct {
 // record hands the connection's record to the writer, or counts it as
 // dropped when the writer is behind.
 func (s *session) record(sum relay.Summary) {
-	r := s.ring.reserve()
+	reason, phase := s.reason, s.phase
+	if sum.Reason != relay.Rejected {
+		reason, phase = ofRelay[sum.Reason], sum.Phase
+	}
+	if reason == ClientGone && !s.heard {
+		reason = NoBytes
+		if s.desk.ring.log.skipNoBytes {
+			return
+		}
+	}
+	r := s.desk.ring.reserve()
 	if r == nil {
 		return
 	}
-	r.Summary = sum
+	r.Summary, r.reason, r.phase = sum, reason, phase
+	r.client, r.literal, r.listener = s.client(), s.literal, ""
+	if ln := s.listener(); ln != nil {
+		r.listener = ln.Name
+	}
 	r.sni = append(r.sni[:0], s.name...)
 	r.alpn = append(r.alpn[:0], s.alpn...)
 	r.route = append(r.route[:0], s.route...)
@@ -39,10 +61,10 @@ func (s *session) record(sum relay.Summary) {
 	if r.endpoint == nil && len(s.tried) > 0 {
 		r.endpoint = s.tried[len(s.tried)-1]
 	}
-	if sum.Phase == relay.PhaseRelay {
+	if sum.Phase == relay.PhaseRelay && sum.Reason != relay.Rejected {
 		r.err = nil // an earlier server's
 	}
-	s.ring.commit()
+	s.desk.ring.commit()
 }
 
 // A Format is how records are written.
@@ -62,27 +84,29 @@ type line struct {
 }
 
 // appendRecord appends r and a newline to b.
-func appendRecord(b []byte, f Format, r *record, listeners []string) []byte {
+func appendRecord(b []byte, f Format, r *record) []byte {
 	l := line{format: f, b: b, first: true}
 	if f == JSON {
 		l.b = append(l.b, '{')
 	}
 	l.time("time", r.Start)
-	l.client("client", r.Client)
-	if r.Listener < len(listeners) {
-		l.text("listen", listeners[r.Listener])
+	l.client("client", r.client)
+	if r.listener != "" {
+		l.text("listen", r.listener)
 	}
 	l.bytes("sni", r.sni)
 	l.bytes("alpn", r.alpn)
 	l.decision(r)
-	l.text("reason", r.Reason.String())
-	l.text("phase", r.Phase.String())
+	l.text("reason", r.reason.String())
+	l.text("phase", r.phase.String())
 	l.number("up", r.Up)
 	l.number("down", r.Down)
 	l.millis("hello_ms", r.Hello)
 	l.millis("dial_ms", r.Dial)
 	l.millis("total_ms", r.Total)
-	if r.err != nil {
+	if r.err == nil && r.literal {
+		l.text("error", errLiteral.Error())
+	} else if r.err != nil {
 		l.text("error", r.err.Error())
 	}
 	if f == JSON {
@@ -172,12 +196,32 @@ func (l *line) text(k, v string) {
 		l.b = append(append(append(l.b, '"'), v...), '"')
 	case l.format == JSON:
 		quoted, _ := json.Marshal(v) // a string always marshals
-		l.b = append(l.b, quoted...)
+		l.b = AppendASCII(l.b, quoted)
 	case plain(v) && v != "":
 		l.b = append(l.b, v...)
 	default:
 		l.b = strconv.AppendQuoteToASCII(l.b, v)
 	}
+}
+
+// AppendASCII appends JSON to dst with everything from DEL on escaped, which
+// JSON has in strings only: C1 controls and bidirectional marks would reach the
+// terminal that shows the log.
+func AppendASCII(dst, j []byte) []byte {
+	for len(j) > 0 {
+		if j[0] < 0x7f {
+			dst, j = append(dst, j[0]), j[1:]
+			continue
+		}
+		c, n := utf8.DecodeRune(j)
+		if hi, lo := utf16.EncodeRune(c); hi != utf8.RuneError {
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, hi, lo)
+		} else {
+			dst = fmt.Appendf(dst, `\u%04x`, c)
+		}
+		j = j[n:]
+	}
+	return dst
 }
 
 // plain reports whether v needs no quotes and no escapes in either format.

@@ -22,23 +22,30 @@ type rejection struct {
 	name   string
 	hello  func(testing.TB) []byte
 	alert  byte // 0: a client that cannot read alerts, and gets a clean close instead
-	reason relay.Reason
+	reason Reason
 	phase  relay.Phase
 }
 
 var rejections = []rejection{
-	{"no route", byName("none.example"), 112, relay.NoRoute, relay.PhaseDecide},
-	{"no name", byName(""), 112, relay.NoSNI, relay.PhaseDecide},
-	{"denied address", byName("denied.example"), 112, relay.DeniedAddress, relay.PhaseDecide},
-	{"all servers refuse", byName("down.example"), 80, relay.DialRefused, relay.PhaseDial},
-	{"no server", byName("full.example"), 80, relay.NoHealthyServer, relay.PhaseDecide},
-	{"IP literal", raw(named("192.0.2.1")), 112, relay.NoSNI, relay.PhaseDecide},
-	{"name with a space", raw(named("a b.example")), 50, relay.HelloMalformed, relay.PhaseDecide},
-	{"name with a NUL", raw(named("a\x00.example")), 50, relay.HelloMalformed, relay.PhaseHello},
-	{"malformed", raw([]byte("\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00")), 50, relay.HelloMalformed, relay.PhaseHello},
-	{"too large", raw([]byte("\x16\x03\x01\x40\x00\x01\x01\x00\x00\x03\x03")), 50, relay.HelloTooLarge, relay.PhaseHello},
-	{"HTTP", raw([]byte("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")), 0, relay.NotTLS, relay.PhaseHello},
-	{"garbage", raw([]byte("\x00\x01\x02\x03\x04\x05\x06\x07")), 0, relay.NotTLS, relay.PhaseHello},
+	{"no route", byName("none.example"), 112, NoRoute, relay.PhaseDecide},
+	{"no name", byName(""), 112, NoSNI, relay.PhaseDecide},
+	{"denied address", byName("denied.example"), 112, DeniedAddress, relay.PhaseDecide},
+	{"all servers refuse", byName("down.example"), 80, DialRefused, relay.PhaseDial},
+	{"no server", byName("full.example"), 80, NoHealthyServer, relay.PhaseDecide},
+	{"IP literal", raw(named("192.0.2.1")), 112, NoSNI, relay.PhaseDecide},
+	{"name outside ASCII", raw(named("b\xfccher.example")), 50, HelloMalformed, relay.PhaseDecide},
+	{"name with a space", raw(named("a b.example")), 50, HelloMalformed, relay.PhaseDecide},
+	{"name with a NUL", raw(named("a\x00.example")), 50, HelloMalformed, relay.PhaseHello},
+	{"another message", raw([]byte("\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00")), 10, HelloMalformed, relay.PhaseHello},
+	{"another record", raw([]byte("\x17\x03\x03\x00\x05abcde")), 10, HelloMalformed, relay.PhaseHello},
+	{"long record", raw([]byte("\x16\x03\x01\x40\x01\x01\x00")), 22, HelloMalformed, relay.PhaseHello},
+	{"malformed", raw([]byte("\x16\x03\x01\x00\x06\x01\x00\x00\x02\x03\x03")), 50, HelloMalformed, relay.PhaseHello},
+	{"too large", raw([]byte("\x16\x03\x01\x40\x00\x01\x01\x00\x00\x03\x03")), 50, HelloTooLarge, relay.PhaseHello},
+	{"HTTP", raw([]byte("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")), 0, NotTLS, relay.PhaseHello},
+	{"one byte of SSH", raw([]byte("S")), 0, NotTLS, relay.PhaseHello},
+	{"SOCKS", raw([]byte("\x05\x01\x00")), 0, NotTLS, relay.PhaseHello},
+	{"PROXY header", raw([]byte("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")), 0, NotTLS, relay.PhaseHello},
+	{"garbage", raw([]byte("\x00\x01\x02\x03\x04\x05\x06\x07")), 0, NotTLS, relay.PhaseHello},
 }
 
 func byName(name string) func(testing.TB) []byte {
@@ -116,7 +123,7 @@ func TestRejectWithSilence(t *testing.T) {
 	if took := time.Since(sent); len(b) != 0 || err != nil || took < s.Timeouts.Hello {
 		t.Errorf("client reads %q, %v after %s, want silence for %s and a close", b, err, took, s.Timeouts.Hello)
 	}
-	e.wantRecord(1, relay.NoRoute, relay.PhaseDecide)
+	e.wantRecord(1, NoRoute, relay.PhaseDecide)
 }
 
 // The alert arrives although the client goes on sending: closing with unread
@@ -136,7 +143,7 @@ func TestAlertIsReadByAClientThatGoesOnSending(t *testing.T) {
 			t.Error("the client was closed on before it was done")
 		}
 		client.Close()
-		e.wantRecord(i+1, relay.NoRoute, relay.PhaseDecide)
+		e.wantRecord(i+1, NoRoute, relay.PhaseDecide)
 	}
 }
 
@@ -155,7 +162,7 @@ func TestTooManyConnections(t *testing.T) {
 	if b, err := readAll(third); len(b) != 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("client reads %q, %v, want %v", b, err, syscall.ECONNRESET)
 	}
-	e.wantRecord(1, relay.TooManyConnections, relay.PhaseAdmit)
+	e.wantRecord(1, TooManyConnections, relay.PhaseAdmit)
 }
 
 // Of many that come at once, as many are admitted as there is room for:
@@ -186,18 +193,20 @@ func TestExactlyAsManyConnectionsAsAllowed(t *testing.T) {
 func TestReasonOfAFailedDial(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want relay.Reason
+		want Reason
 	}{
-		{relay.ErrDialTimeout, relay.DialTimeout},
-		{unix.ETIMEDOUT, relay.DialTimeout},
-		{unix.ECONNREFUSED, relay.DialRefused},
-		{unix.EHOSTUNREACH, relay.DialRefused},
-		{unix.EMFILE, relay.TooManyConnections},
-		{unix.ENFILE, relay.TooManyConnections},
+		{relay.ErrTimeout, DialTimeout},
+		{unix.ETIMEDOUT, DialTimeout},
+		{unix.ECONNREFUSED, DialRefused},
+		{unix.EHOSTUNREACH, DialRefused},
+		{&relay.LocalError{Cause: relay.NoLocalDescriptor, Err: unix.EMFILE}, TooManyConnections},
+		{&relay.LocalError{Cause: relay.NoLocalMemory, Err: unix.ENOBUFS}, NoResources},
+		{&relay.LocalError{Cause: relay.NoLocalPort, Err: unix.EADDRNOTAVAIL}, NoLocalPort},
+		{&relay.LocalError{Cause: relay.NoLocalRoute, Err: unix.ENETUNREACH}, NoLocalRoute},
 	} {
 		s := dialing(t, refusing(t))
-		if v := s.DialFailed(c.err); v.Op != relay.Reject || v.Reason != c.want || v.Phase != relay.PhaseDial {
-			t.Errorf("DialFailed(%v) = %q in phase %q, want %q in %q", c.err, v.Reason, v.Phase, c.want, relay.PhaseDial)
+		if v := s.DialFailed(c.err, 0); v.Op != relay.Reject || s.reason != c.want || s.phase != relay.PhaseDial {
+			t.Errorf("DialFailed(%v) = %q in phase %q, want %q in %q", c.err, s.reason, s.phase, c.want, relay.PhaseDial)
 		}
 		s.Closed(relay.Summary{})
 	}

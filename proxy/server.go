@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +20,11 @@ type Config struct {
 	Pools          []*backend.Pool // by routes.Route.Backend
 	Timeouts       relay.Timeouts
 	Idle           time.Duration // for routes that set none; 0: no limit
+	Keepalive      time.Duration // for routes that set none, in whole seconds; 0: off
 	HelloBytes     int           // 0: sni.DefaultLimit
+	HelloMemory    int           // bytes that all unfinished hellos hold together; 0: no limit
 	MaxConnections int           // 0: no limit
+	Pipes          int           // see relay.Options; a reload does not change it
 }
 
 // A Server is one edge. Make one with New.
@@ -27,14 +32,32 @@ type Server struct {
 	engine *relay.Engine
 	config atomic.Pointer[Config]
 	access *AccessLog
+
+	mu        sync.Mutex // guards what follows
+	listeners []*Listener
+	desks     []*desk // by loop
+}
+
+// A Listener accepts connections for a Server.
+type Listener struct {
+	*relay.Listener
+	Name string // what records call it
 }
 
 // New returns a server with no listener yet. access may be nil: then no
-// records are written.
-func New(c *Config, access *AccessLog) (*Server, error) {
+// records are written. The log gets what the kernel refuses; it may be nil.
+func New(c *Config, access *AccessLog, log *slog.Logger) (*Server, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	s := &Server{access: access}
 	s.config.Store(c)
-	e, err := relay.New(relay.Options{Timeouts: c.Timeouts, NewSession: s.newSession})
+	e, err := relay.New(relay.Options{
+		Timeouts: c.Timeouts, HelloMemory: int64(c.HelloMemory), Pipes: c.Pipes, NewSession: s.newSession,
+		Trouble: func(t relay.Trouble, cause error, times uint64) {
+			log.Warn(t.String(), "error", cause, "times", times)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +65,28 @@ func New(c *Config, access *AccessLog) (*Server, error) {
 	return s, nil
 }
 
-// Listen opens a listening socket, "HOST:PORT", and returns its address.
-func (s *Server) Listen(address string) (netip.AddrPort, error) { return s.engine.Listen(address) }
+// ListenOptions are the settings of one listener.
+type ListenOptions struct {
+	Name     string // what records call it
+	OnlyIPv6 bool   // of "[::]": leave IPv4 to another listener
+}
+
+// Listen opens a listening socket. An address without an IP is every address
+// of the machine, IPv6 and IPv4.
+func (s *Server) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
+	ln := &Listener{Name: o.Name}
+	var err error
+	ln.Listener, err = s.engine.Listen(at, relay.ListenOptions{
+		Keepalive: s.config.Load().Keepalive, OnlyIPv6: o.OnlyIPv6, Value: ln,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = append(s.listeners, ln)
+	return ln, nil
+}
 
 // Start accepts connections until Shutdown or Close.
 func (s *Server) Start() { s.engine.Start() }
@@ -53,7 +96,17 @@ func (s *Server) Start() { s.engine.Start() }
 func (s *Server) Reload(c *Config) {
 	s.config.Store(c)
 	s.engine.SetTimeouts(c.Timeouts)
+	s.engine.SetHelloMemory(int64(c.HelloMemory))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ln := range s.listeners {
+		ln.SetKeepalive(c.Keepalive)
+	}
 }
+
+// Threads returns the ids of the threads that serve connections, once the
+// server has started.
+func (s *Server) Threads() []int { return s.engine.Threads() }
 
 // Shutdown stops accepting and waits until every connection has ended by
 // itself; when ctx ends first it closes the rest, as drained, and returns

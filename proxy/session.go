@@ -1,10 +1,10 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
+	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"keyhole/backend"
 	"keyhole/proxy/relay"
@@ -12,192 +12,204 @@ import (
 	"keyhole/sni"
 )
 
-// The alerts of RFC 8446 section 6 that a rejected client can get.
-const (
-	alertDecodeError      = 50
-	alertInternalError    = 80
-	alertUnrecognizedName = 112
-)
-
 // A session decides for one connection after another; see relay.Session. Once
 // it has decided it holds nothing of the configuration but the pool, so that
 // a table that was replaced is freed while its connections live on.
+//
+// TestEveryFieldSaysHowItIsHandedOver lists its fields.
 type session struct {
-	server *Server
-	conn   *relay.Conn
-	ring   *ring // nil when no records are written
+	server   *Server
+	conn     *relay.Conn
+	desk     *desk
+	*reading // until no hello can come any more; then nil
 
-	config *Config // until the decision
-	parser sni.Parser
+	pool      *backend.Pool
+	endpoint  *backend.Endpoint   // counted on until released
+	tried     []*backend.Endpoint // that did not answer
+	idle      time.Duration
+	keepalive time.Duration
+	key       uint32 // of the hello, for relay.Conn.IsOwn
+	reject    routes.Reject
+	outcome   routes.Outcome
+	literal   bool // the name is an IP address
+	heard     bool // the client has sent a byte
+	attempts  uint8
+	again     bool // every server was tried: after a pause each time, one is tried again
 
-	pool     *backend.Pool
-	endpoint *backend.Endpoint   // counted on until released
-	tried    []*backend.Endpoint // that did not answer
-	idle     time.Duration
-	bye      routes.Reject
-	outcome  routes.Outcome
-	attempts uint8
-	err      error // the cause of the last failure
+	// Of a rejected connection.
+	reason Reason
+	phase  relay.Phase
+	err    error // the cause of the last failure
 
 	// Kept from connection to connection, so that they are allocated once.
 	name, alpn, route []byte
 }
 
+// A reading is what a session needs only while it reads hellos. An idle
+// connection does not hold one.
+type reading struct {
+	config *Config // until the decision
+	parser sni.Parser
+
+	// The watch for a second ClientHello.
+	second sni.Second
+	retry  sni.Retry
+	watch  relay.Sides
+	offer  uint32 // a hash of the protocols that the first hello offers
+}
+
+// A desk is what the sessions of one loop share.
+type desk struct {
+	ring *ring // nil when no records are written
+	free []*reading
+}
+
 func (s *Server) newSession(c *relay.Conn) relay.Session {
-	x := &session{server: s, conn: c}
-	if s.access != nil {
-		x.ring = s.access.ring(c.Loop())
+	return &session{server: s, conn: c, desk: s.desk(c.Loop())}
+}
+
+// desk returns that of a loop, which is made at its first session.
+func (s *Server) desk(loop int) *desk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.desks) <= loop {
+		d := &desk{}
+		if s.access != nil {
+			d.ring = s.access.ring(len(s.desks))
+		}
+		s.desks = append(s.desks, d)
 	}
-	return x
+	return s.desks[loop]
+}
+
+func (d *desk) take() *reading {
+	if n := len(d.free); n > 0 {
+		h := d.free[n-1]
+		d.free = d.free[:n-1]
+		return h
+	}
+	return &reading{}
+}
+
+// put takes a reading back; nil is none.
+func (d *desk) put(h *reading) {
+	if h != nil {
+		*h = reading{}
+		d.free = append(d.free, h)
+	}
+}
+
+// client returns the client's address: what its allow lists, its balancing and
+// its record go by.
+func (s *session) client() netip.AddrPort { return s.conn.Peer() }
+
+// stopReading ends the watch for hellos.
+func (s *session) stopReading() {
+	s.desk.put(s.reading)
+	s.reading = nil
+}
+
+// watching returns the sides that are watched for a second hello.
+func (s *session) watching() relay.Sides {
+	if s.reading == nil {
+		return relay.NoSide
+	}
+	return s.watch
 }
 
 func (s *session) Open() relay.Verdict {
+	s.reading = s.desk.take()
 	s.config = s.server.config.Load()
-	s.parser.Reset()
 	s.parser.Limit = s.config.HelloBytes
-	s.bye = s.config.Table.Default().Reject
+	s.reject = s.config.Table.Default().Reject
 	if most := s.config.MaxConnections; most > 0 && s.conn.OpenAtAccept() > most {
-		return relay.Verdict{Op: relay.Reject, Reason: relay.TooManyConnections, Phase: relay.PhaseAdmit, Bye: relay.ByeReset}
+		s.reason, s.phase = TooManyConnections, relay.PhaseAdmit
+		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
 	}
 	return relay.Verdict{}
 }
 
 func (s *session) Hello(b []byte) relay.Verdict {
+	s.heard = true
 	h, err := s.parser.Parse(b)
 	if err == sni.ErrNeedMore {
 		return relay.Verdict{}
 	}
 	if err != nil {
-		return s.refuseHello(err)
+		return s.refuse(relay.PhaseHello, err)
 	}
 	s.name = append(s.name[:0], h.ServerName...)
 	for p := range h.ALPN.All() {
 		s.alpn = append(s.alpn[:0], p...)
 		break
 	}
-	return s.decide(h)
-}
-
-// refuseHello turns away a client whose hello could not be read. No route is
-// asked, not even the default.
-func (s *session) refuseHello(err error) relay.Verdict {
-	s.err = err
-	v := relay.Verdict{Op: relay.Reject, Phase: relay.PhaseHello, Bye: bye(s.bye), Alert: alertDecodeError}
-	switch {
-	case errors.Is(err, sni.ErrNotTLS):
-		v.Reason = relay.NotTLS
-		if v.Bye == relay.ByeAlert {
-			v.Bye = relay.ByeClose // who does not speak TLS cannot read its alerts
-		}
-	case err == sni.ErrTooLarge:
-		v.Reason = relay.HelloTooLarge
-	default:
-		v.Reason = relay.HelloMalformed
+	s.second, s.offer = s.parser.Second(), hashOf(h.ALPN)
+	s.watch = relay.ClientSide | relay.OriginSide
+	end := s.parser.End()
+	v := s.decide(h)
+	if v.Op != relay.Dial {
+		return v
 	}
+	behind := b[end:]
+	in := s.inspectClient(behind)
+	if in.Reject {
+		s.endpoint.Release()
+		s.endpoint = nil
+		return relay.Verdict{Op: relay.Reject, Farewell: in.Farewell}
+	}
+	v.Inspect, v.Hold = in.Watch, len(behind)-in.Pass
 	return v
 }
 
+// decide finds the hello's route and its first server.
 func (s *session) decide(h sni.Hello) relay.Verdict {
-	c := s.config
-	m := c.Table.Lookup(h.ServerName, h.ALPN, s.conn.Client().Addr())
-	s.outcome = m.Outcome
+	s.key = max(binary.LittleEndian.Uint32(h.Random), 1)
+	if s.conn.IsOwn(s.key) {
+		s.err = errLoop
+		return s.turnAway(Loop, relay.PhaseDecide, alertInternalError)
+	}
+	d := s.config.Decide(Query{Name: h.ServerName, ALPN: h.ALPN, Client: s.client().Addr(), Listener: s.listener()})
 	s.config = nil
-	if m.Route != nil {
-		if m.Route.Reject != routes.RejectInherit {
-			s.bye = m.Route.Reject
-		}
-		if len(m.Route.SNI) > 0 {
-			s.route = append(s.route[:0], m.Route.SNI[0]...)
-		}
+	s.outcome, s.literal, s.reject = d.Outcome, d.Literal, d.Reject
+	if d.Route != nil && len(d.Route.SNI) > 0 {
+		s.route = append(s.route[:0], d.Route.SNI[0]...)
 	}
-	switch m.Outcome {
-	case routes.Matched, routes.MatchedDefault:
-	case routes.NoName:
-		return s.reject(relay.NoSNI, alertUnrecognizedName)
-	case routes.BadName:
+	switch d.Reason {
+	case NoReason:
+		s.pool, s.idle, s.keepalive = d.Pool, d.Idle, d.Keepalive
+		return s.dial(NoHealthyServer)
+	case HelloMalformed:
 		s.err = errBadName
-		return s.reject(relay.HelloMalformed, alertDecodeError)
-	case routes.Denied:
-		// To a client outside the list the name does not exist, so that
-		// nobody can ask which names do.
-		return s.reject(relay.DeniedAddress, alertUnrecognizedName)
-	default:
-		return s.reject(relay.NoRoute, alertUnrecognizedName)
+		return s.turnAway(d.Reason, relay.PhaseDecide, alertDecodeError)
 	}
-	s.pool = c.Pools[m.Route.Backend]
-	if s.idle = m.Route.IdleTimeout; s.idle == 0 {
-		s.idle = c.Idle
-	}
-	return s.dial(relay.NoHealthyServer)
+	// To a client outside an allow list the name does not exist, so that
+	// nobody can ask which names do.
+	return s.turnAway(d.Reason, relay.PhaseDecide, alertUnrecognizedName)
 }
 
-var errBadName = errors.New("the server name is not a host name")
+var (
+	errBadName = errors.New("the server name is not a host name")
+	errLiteral = errors.New("the server name is an IP address, which counts as none")
+	errLoop    = errors.New("a server's address leads back to this edge, itself or by way of another edge")
+)
 
-// dial picks the next server; with none left the client is rejected for
-// reason.
-func (s *session) dial(reason relay.Reason) relay.Verdict {
-	s.endpoint = s.pool.Pick(s.conn.Client().Addr(), s.tried)
-	if s.endpoint == nil {
-		return s.reject(reason, alertInternalError)
-	}
-	s.attempts++
-	return relay.Verdict{
-		Op:     relay.Dial,
-		Target: relay.Target{Addr: s.endpoint.AddrPort, Path: s.endpoint.Path},
-		Idle:   s.idle,
-	}
-}
-
-func (s *session) DialFailed(err error) relay.Verdict {
-	s.err = err
-	s.endpoint.Release()
-	s.tried = append(s.tried, s.endpoint)
-	reason := relay.DialRefused
-	switch err {
-	case relay.ErrDialTimeout, unix.ETIMEDOUT: // the edge's patience, or the kernel's
-		reason = relay.DialTimeout
-	case unix.EMFILE, unix.ENFILE:
-		s.endpoint = nil
-		return s.reject(relay.TooManyConnections, alertInternalError)
-	}
-	if int(s.attempts) > s.pool.Retries() {
-		s.endpoint = nil
-		return s.reject(reason, alertInternalError)
-	}
-	return s.dial(reason)
-}
-
-func (s *session) reject(r relay.Reason, alert uint8) relay.Verdict {
-	phase := relay.PhaseDecide
-	if s.attempts > 0 {
-		phase = relay.PhaseDial
-	}
-	return relay.Verdict{Op: relay.Reject, Reason: r, Phase: phase, Bye: bye(s.bye), Alert: alert}
-}
-
-func bye(r routes.Reject) relay.Bye {
-	switch r {
-	case routes.RejectClose:
-		return relay.ByeClose
-	case routes.RejectReset:
-		return relay.ByeReset
-	case routes.RejectSilence:
-		return relay.ByeSilence
-	default:
-		return relay.ByeAlert
-	}
+// listener returns what accepted the connection; nil for the zero Conn.
+func (s *session) listener() *Listener {
+	ln, _ := s.conn.Listener().Value().(*Listener)
+	return ln
 }
 
 func (s *session) Closed(sum relay.Summary) {
-	if s.ring != nil {
+	if s.desk.ring != nil {
 		s.record(sum)
 	}
 	if s.endpoint != nil {
 		s.endpoint.Release()
 	}
+	s.desk.put(s.reading)
 	clear(s.tried)
 	*s = session{
-		server: s.server, conn: s.conn, ring: s.ring, tried: s.tried[:0],
+		server: s.server, conn: s.conn, desk: s.desk, tried: s.tried[:0],
 		name: s.name[:0], alpn: s.alpn[:0], route: s.route[:0],
 	}
 }

@@ -16,7 +16,7 @@ func TestCloseDoesNotWaitForAStuckWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		reader, writer := io.Pipe()
-		a := NewAccessLog(writer, Text, nil, slog.New(slog.NewTextHandler(&said, nil)))
+		a := NewAccessLog(writer, LogOptions{Format: Text}, slog.New(slog.NewTextHandler(&said, nil)))
 		r := a.ring(0)
 		r.reserve()
 		r.commit()

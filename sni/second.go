@@ -26,6 +26,7 @@ package sni
 type Second struct {
 	parser Parser // reads the hello that may be at the front; in the record of the first hello from the start
 	left   uint32 // of the current record: bytes to pass or, in secondHere, bytes at the front before a header
+	seen   uint8  // bytes of the header that is being read; left is then its length, as far as that is known
 	state  secondState
 }
 
@@ -51,7 +52,7 @@ func (p *Parser) Second() Second {
 // The error is
 //
 //   - ErrNeedMore while a second hello may still come. What Read does not pass then is the beginning of a hello, fewer
-//     bytes than Parser.Limit, or fewer than five bytes that may begin one;
+//     bytes than Parser.Limit;
 //   - nil with a second hello, which begins at b[pass] and is complete;
 //   - ErrNoSecond when the client's next handshake message is another one: all of b may pass, and
 //     all that follows;
@@ -81,26 +82,34 @@ func (s *Second) Read(b []byte) (pass int, h Hello, err error) {
 				return pass, h, err
 			}
 		}
-		n := min(int(s.left), len(b)-pass)
-		pass += n
-		s.left -= uint32(n)
-		if s.left > 0 || !s.header(b[pass:]) {
+		if s.seen == 0 {
+			n := min(int(s.left), len(b)-pass)
+			pass += n
+			s.left -= uint32(n)
+		}
+		switch {
+		case pass == len(b):
 			return pass, h, ErrNeedMore
+		case s.seen == 0 && b[pass] == typeHandshake:
+			s.begin(records{})
+		default:
+			pass += s.header(b[pass:])
 		}
 	}
 }
 
-// header reads the record header at the front of b, and returns false when that takes more bytes.
-func (s *Second) header(b []byte) bool {
-	if len(b) > 0 && b[0] == typeHandshake {
-		s.begin(records{})
-		return true
+// header reads what b has of the header of a record that is no handshake record, and returns how much that is. Its
+// bytes pass as they come: nothing has to wait for the length behind them.
+func (s *Second) header(b []byte) (n int) {
+	for ; n < len(b) && s.seen < recordHeader; n++ {
+		if s.seen++; s.seen > recordHeader-2 {
+			s.left = s.left<<8 | uint32(b[n])
+		}
 	}
-	if len(b) < recordHeader {
-		return false
+	if s.seen == recordHeader {
+		s.seen = 0
 	}
-	s.left = recordHeader + uint32(b[3])<<8 + uint32(b[4])
-	return true
+	return n
 }
 
 // begin expects a hello at the front: behind a record header, or in what start has left of a

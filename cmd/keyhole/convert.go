@@ -34,7 +34,7 @@ func pool(b config.Backend) (*backend.Pool, error) {
 	return backend.New(c)
 }
 
-func proxyConfig(c *config.Config, pools []*backend.Pool, most int) *proxy.Config {
+func proxyConfig(c *config.Config, pools []*backend.Pool, r room) *proxy.Config {
 	return &proxy.Config{
 		Table: c.Table,
 		Pools: pools,
@@ -44,7 +44,10 @@ func proxyConfig(c *config.Config, pools []*backend.Pool, most int) *proxy.Confi
 			HalfClose: c.Timeouts.HalfClose,
 		},
 		Idle:           c.Timeouts.Idle,
+		Keepalive:      c.Timeouts.Keepalive,
 		HelloBytes:     c.Limits.HelloBytes,
-		MaxConnections: most,
+		HelloMemory:    c.Limits.HelloMemory,
+		MaxConnections: r.connections,
+		Pipes:          r.pipes,
 	}
 }

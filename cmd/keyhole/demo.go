@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -26,7 +30,7 @@ var demoConfig string
 
 var demoTemplate = template.Must(template.New("demo").Parse(demoConfig))
 
-// The names of the two origins, and one that has none.
+// The names of the two origins, and a name without an origin.
 const (
 	demoShop   = "shop.keyhole.test"
 	demoBlog   = "blog.keyhole.test"
@@ -39,8 +43,8 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Start two origins and the edge before them, and print what to try",
 		Long: `Start two origins and the edge before them in one process, with certificates
-of an authority made on the spot, and print curl commands to try. Nothing is
-kept: the authority's certificate lies in a temporary folder until the demo ends.`,
+of a new authority, and print curl commands to try. Nothing is kept: the
+authority's certificate lies in a temporary folder until the demo ends.`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -83,20 +87,23 @@ func demo(ctx context.Context, listen string, stdout, stderr io.Writer) error {
 	return demoEdge(ctx, demoValues{listen, shop.Addr, blog.Addr}, caFile, stdout, stderr)
 }
 
-// demoValues are what the template of the demo's configuration takes.
+// demoValues fill the template of the demo's configuration.
 type demoValues struct{ Listen, Shop, Blog string }
 
-// demoEdge runs the edge before the two origins, and says what to try.
+// demoEdge runs the edge before the two origins, and prints commands to try.
 func demoEdge(ctx context.Context, v demoValues, caFile string, stdout, stderr io.Writer) error {
 	var text bytes.Buffer
 	if err := demoTemplate.Execute(&text, v); err != nil {
 		return err
 	}
 	c, err := config.Parse("demo.yaml", text.Bytes())
-	if err != nil { // only the address comes from outside
+	if err != nil { // only the address is the user's
 		return cli.UsageError{Err: fmt.Errorf("--listen %s: %w", v.Listen, demoProblem(err))}
 	}
-	e, err := startEdge(ctx, c, &sink{out: stdout}, logger(c.Log, stderr))
+	e, err := newEdge(ctx, c, &sink{out: stdout}, logger(c.Log, stderr))
+	if err != nil && ctx.Err() != nil {
+		return nil // the user has ended it
+	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; `keyhole demo --listen 127.0.0.1:0` takes a free port", err)
 	}
@@ -104,12 +111,13 @@ func demoEdge(ctx context.Context, v demoValues, caFile string, stdout, stderr i
 		return err
 	}
 	defer e.close()
-	printDemo(stdout, text.String(), caFile, e.bound[0])
+	e.start()
+	printDemo(stdout, text.String(), caFile, e.ready[0])
 	<-ctx.Done()
 	return nil
 }
 
-// demoProblem leaves out the position in a file that nobody sees.
+// demoProblem drops the position: the user has not seen the file.
 func demoProblem(err error) error {
 	if p, ok := errors.AsType[config.Problems](err); ok {
 		return errors.New(p[0].Message)
@@ -129,8 +137,8 @@ func printDemo(w io.Writer, yaml, caFile string, edge netip.AddrPort) {
 	fmt.Fprintf(w, "\nCtrl-C ends the demo. The edge writes a record of each connection here:\n\n")
 }
 
-// demoCurl is a command to paste into a shell. --noproxy, since a proxy of the
-// environment would be asked for a name that only --resolve knows.
+// demoCurl returns a command to paste into a shell. It has --noproxy, since a proxy from the
+// environment does not know the name that --resolve gives.
 func demoCurl(caFile, name string, edge netip.AddrPort) string {
 	to := edge.Addr()
 	if to.IsUnspecified() {
@@ -142,4 +150,30 @@ func demoCurl(caFile, name string, edge netip.AddrPort) string {
 	}
 	return fmt.Sprintf("curl --noproxy '*' --cacert %s --resolve '%s:%d:%s' https://%[2]s:%[3]d/",
 		cli.ShellQuote(caFile), name, edge.Port(), host)
+}
+
+// startDemoOrigin starts an HTTPS server with its own key; Close ends it. Its Addr is the address
+// that it listens on.
+func startDemoOrigin(ca *cli.Authority, name string) (*http.Server, error) {
+	cert, err := ca.Issue(name)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "This is %s: %s over %s, with a key that the edge has never seen.\n",
+			name, r.Proto, tls.VersionName(r.TLS.Version))
+	}
+	s := &http.Server{
+		Addr:      l.Addr().String(),
+		Handler:   http.HandlerFunc(answer),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+		// A client that does not trust the authority says so itself.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	go s.ServeTLS(l, "", "") // ends with Close
+	return s, nil
 }

@@ -13,12 +13,13 @@ import (
 
 	"keyhole/cmd/internal/cli"
 	"keyhole/config"
+	"keyhole/proxy"
 	"keyhole/proxy/relay"
 )
 
 const root = "../.."
 
-// documents are the papers of the repository, by path from its root.
+// documents returns the text of each document, by its path from the root of the repository.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -59,10 +60,10 @@ var (
 	link  = regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`)
 )
 
-// TestDocumentsRun shows that what the papers show is so: a whole
-// configuration is a right one, unless its first line is "# NAME.yaml", and
-// `keyhole explain` and `keyhole check` print what stands below them, when the
-// configurations above are in keyhole.yaml, the last one, and NAME.yaml.
+// TestDocumentsRun shows that the examples in the documents are right. A whole configuration has no
+// problem, unless its first line is "# NAME.yaml". `keyhole explain` and `keyhole check` print the
+// lines below them, with the last configuration above in keyhole.yaml, and the named ones in
+// NAME.yaml.
 func TestDocumentsRun(t *testing.T) {
 	ran := 0
 	for name, text := range documents(t) {
@@ -82,20 +83,19 @@ func TestDocumentsRun(t *testing.T) {
 		})
 	}
 	if ran == 0 {
-		t.Error("no paper shows `keyhole explain`")
+		t.Error("no document shows `keyhole explain`")
 	}
 }
 
-// keep writes a configuration that a paper shows to its file. Parts of one are
-// not kept.
-func keep(t *testing.T, paper, text string) {
+// keep writes a configuration from a document to its file, unless it is only a part of one.
+func keep(t *testing.T, document, text string) {
 	t.Helper()
 	file := "keyhole.yaml"
 	if n := named.FindStringSubmatch(text); n != nil {
 		file = n[1]
 	} else if !strings.HasPrefix(text, "listen:") {
 		return
-	} else if _, err := config.Parse(paper, []byte(text)); err != nil {
+	} else if _, err := config.Parse(document, []byte(text)); err != nil {
 		t.Error(err)
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -154,7 +154,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestEveryReasonIsDocumented is for reasons and phases.
 func TestEveryReasonIsDocumented(t *testing.T) {
 	text := read(t, "docs/operations.md")
-	for r := relay.TooManyConnections; r <= relay.Killed; r++ {
+	for r := proxy.NoReason + 1; r <= proxy.Killed; r++ {
 		if !strings.Contains(text, "\n| `"+r.String()+"` |") {
 			t.Errorf("docs/operations.md does not list the reason `%s`", r)
 		}
@@ -166,8 +166,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 	}
 }
 
-// TestNamedTestsExist shows that the tests which docs/architecture.md rests on
-// are still there.
+// TestNamedTestsExist shows that every test that docs/architecture.md names exists.
 func TestNamedTestsExist(t *testing.T) {
 	var tests strings.Builder
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -187,7 +186,7 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 	for _, n := range names {
 		if !strings.Contains(tests.String(), "\nfunc "+n[1]+"(") {
-			t.Errorf("docs/architecture.md names %s, which is not there", n[1])
+			t.Errorf("docs/architecture.md names %s, which does not exist", n[1])
 		}
 	}
 }

@@ -3,104 +3,113 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
-	"sync"
+	"runtime"
 	"time"
 
 	"keyhole/backend"
 	"keyhole/config"
 	"keyhole/proxy"
+	"keyhole/proxy/relay"
 )
 
-// An edge is a running server and what it was made from. It belongs to one
-// goroutine.
+// An edge is a running server and what it was made from. It belongs to one goroutine, but for what
+// runs in tasks.
 type edge struct {
 	server *proxy.Server
 	access *proxy.AccessLog // nil when records are off
 	sink   *sink
 	log    *slog.Logger
-	bound  []netip.AddrPort
+	tasks  *tasks
+	plan   *plan
+	stop   context.CancelFunc // ends the resolver of the plan
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	// What a reload replaces.
-	config   *config.Config
-	pools    []*backend.Pool
-	stop     context.CancelFunc // ends the resolver
-	resolved sync.WaitGroup     // the resolver has ended
+	own     addresses
+	ready   []netip.AddrPort // the listeners that are open before the start
+	answers chan answer      // of the listeners that are given by names
 }
 
-// startEdge opens the listeners of c and serves. Names are resolved first, and
-// until ctx ends. The sink is the edge's to close, on an error too.
-func startEdge(ctx context.Context, c *config.Config, out *sink, log *slog.Logger) (_ *edge, err error) {
-	e := &edge{config: c, log: log, sink: out}
-	e.openAccessLog()
-	defer func() {
-		if err != nil {
-			e.close()
-		}
-	}()
-	most, err := connections(c.Limits.Connections)
-	if err != nil {
+// newEdge opens the listeners of c and resolves names for a short time, then in the background
+// until ctx ends. The edge serves after start. The sink is the edge's to close, on an error too.
+func newEdge(ctx context.Context, c *config.Config, out *sink, log *slog.Logger) (*edge, error) {
+	e := &edge{log: log, sink: out, lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}}
+	if err := e.prepare(ctx, c); err != nil {
+		e.close()
 		return nil, err
-	}
-	if e.pools, err = pools(c, nil); err != nil {
-		return nil, err
-	}
-	if e.server, err = proxy.New(proxyConfig(c, e.pools, most), e.access); err != nil {
-		return nil, err
-	}
-	if err := e.listen(); err != nil {
-		return nil, err
-	}
-	e.resolve(ctx)
-	e.server.Start()
-	for _, at := range e.bound {
-		log.Info("listening", "address", at.String())
 	}
 	return e, nil
 }
 
-func (e *edge) openAccessLog() {
+func (e *edge) prepare(ctx context.Context, c *config.Config) (err error) {
+	e.tasks = newTasks(ctx, e.log)
+	e.answers = make(chan answer)
+	e.openAccessLog(c.Log)
+	r, err := roomFor(c.Limits.Connections)
+	if err != nil {
+		return err // before a call fails for want of a descriptor
+	}
+	if e.server, err = proxy.New(proxyConfig(c, nil, r), e.access, e.log); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(relay.Processors + spareProcs)
+	grace := time.After(nameTime)
+	named, err := e.listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	p, err := e.newPlan(ctx, c, nil)
+	if err != nil {
+		return err
+	}
+	if err := e.await(ctx, named, grace); err != nil {
+		return err
+	}
+	e.use(p)
+	return nil
+}
+
+// start begins to accept connections.
+func (e *edge) start() {
+	e.server.Start()
+	preferThreads(e.server.Threads())
+	for _, at := range e.ready {
+		e.log.Info("listening", "address", at.String())
+	}
+}
+
+func (e *edge) openAccessLog(l config.Log) {
 	if e.sink == nil {
 		return
 	}
-	format := proxy.Text
-	if e.config.Log.Format == "json" {
-		format = proxy.JSON
+	o := proxy.LogOptions{SkipNoBytes: l.SkipNoBytes}
+	if l.Format == "json" {
+		o.Format = proxy.JSON
 	}
-	var names []string
-	for _, l := range e.config.Listen {
-		names = append(names, l.Address)
+	e.access = proxy.NewAccessLog(e.sink.out, o, e.log)
+}
+
+func (e *edge) resolver(pools []*backend.Pool) *backend.Resolver {
+	return &backend.Resolver{Pools: pools, Lookup: e.lookup, Forbidden: e.own.reachedBy, Log: e.log}
+}
+
+// resolve has r look up names in the background, in place of the resolver before.
+func (e *edge) resolve(r *backend.Resolver) {
+	if e.stop != nil {
+		e.stop()
 	}
-	e.access = proxy.NewAccessLog(e.sink.out, format, names, e.log)
+	e.stop = e.tasks.Go("resolver", r.Run)
 }
 
-// nameTime is how long names that are not known yet can hold up the start or a reload.
-const nameTime = time.Second
-
-// resolve looks up the names of the present pools for nameTime, then in the background until ctx ends or e.stop is
-// called.
-func (e *edge) resolve(ctx context.Context) {
-	ctx, e.stop = context.WithCancel(ctx)
-	r := &backend.Resolver{Pools: e.pools, Forbidden: e.isOwn, Log: e.log}
-	brief, cancel := context.WithTimeout(ctx, nameTime)
-	defer cancel()
-	r.Resolve(brief)
-	e.resolved.Go(func() { r.Run(ctx) })
-}
-
-func (e *edge) stopResolver() {
-	e.stop()
-	e.resolved.Wait()
-}
-
-// drain stops accepting and waits for the open connections, up to the
-// configured time; when ctx ends first, what is left is killed. It reports how
-// many had to be closed.
+// drain stops accepting and waits for the open connections, up to the configured time. When ctx
+// ends first, the rest are killed. It returns how many had to be closed.
 func (e *edge) drain(ctx context.Context) int {
-	limited, cancel := context.WithTimeout(ctx, e.config.Timeouts.Drain)
+	limited, cancel := context.WithTimeout(ctx, e.plan.config.Timeouts.Drain)
 	defer cancel()
-	// The server learns of the end only when the rest are counted: it closes
-	// them at once.
+	// The server learns of the end only after the rest are counted: it closes them at once.
 	patience, lose := context.WithCancel(context.Background())
 	defer lose()
 	left := make(chan int, 1)
@@ -122,9 +131,7 @@ func (e *edge) drain(ctx context.Context) int {
 
 // close ends what is left of the edge, and writes the last records.
 func (e *edge) close() {
-	if e.stop != nil {
-		e.stopResolver()
-	}
+	e.tasks.Stop()
 	if e.server != nil {
 		e.server.Close()
 	}

@@ -8,32 +8,38 @@ import (
 	"keyhole/proxy/relay"
 )
 
-// TestFit shows how many connections a descriptor limit lets in.
+// TestFit shows how many connections a descriptor limit lets in, and that pipes make way for them.
 func TestFit(t *testing.T) {
-	base := uint64(relay.Descriptors(0))
+	base := uint64(relay.Descriptors(0, 2))
 	for _, c := range []struct {
-		asked int
-		limit uint64
-		want  int
-		err   string
+		asked, loops int
+		limit        uint64
+		want         room
+		err          string
 	}{
-		{0, base + 2000, 1000, ""},
-		{0, base + 2*fewest, fewest, ""},
-		{0, base + 2*fewest - 1, 0, "too few descriptors: "},
-		{500, base + 1000, 500, ""},
-		{500, base + 999, 0, "limits.connections: 500 connections need "},
-		{3, base + 10, 0, "too few descriptors: "},
-		{0, 1<<64 - 1, 1<<29 - int(base)/2, ""}, // no limit at all
+		{0, 2, 20000, room{9900, 32}, ""},
+		{0, 2, base + 2*fewest, room{fewest, -1}, ""},
+		{0, 2, base + 2*fewest - 1, room{}, "too few descriptors: "},
+		{500, 2, base + 1000, room{500, -1}, ""},
+		{500, 2, base + 1008, room{500, 2}, ""},
+		{500, 2, base + 999, room{}, "limits.connections: 500 connections need "},
+		{3, 2, base + 10, room{}, "too few descriptors: "},
+		{0, 128, 1024, room{160, 0}, ""},
+		{0, 128, 8800, room{3600, 4}, ""},
+		{0, 2, 1<<64 - 1, room{1<<29 - int(base)/2 - 64, 32}, ""}, // no limit at all
 	} {
-		got, err := fit(c.asked, c.limit)
+		if c.want.pipes == 0 && c.err == "" {
+			c.want = room{(1024 - relay.Descriptors(0, c.loops)) / 2, -1}
+		}
+		got, err := fit(c.asked, c.loops, c.limit)
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.HasPrefix(err.Error(), c.err) {
-			t.Errorf("fit(%d, %d) = %d, %v, want %d, %q", c.asked, c.limit, got, err, c.want, c.err)
+			t.Errorf("fit(%d, %d, %d) = %+v, %v, want %+v, %q", c.asked, c.loops, c.limit, got, err, c.want, c.err)
 		}
 	}
 }
 
-// TestIsOwn shows which server addresses would lead back to the edge.
-func TestIsOwn(t *testing.T) {
+// TestOwnAddresses shows which server addresses would lead back to the edge.
+func TestOwnAddresses(t *testing.T) {
 	for _, c := range []struct {
 		bound, server string
 		want          bool
@@ -49,10 +55,16 @@ func TestIsOwn(t *testing.T) {
 		{"[::]:443", "0.0.0.0:443", true},
 		{"[::]:443", "192.0.2.1:443", false}, // no machine has a documentation address
 		{"0.0.0.0:443", "127.0.0.53:443", true},
+		{"0.0.0.0:443", "0.0.0.0:443", true},
+		{"0.0.0.0:443", "[::1]:443", false}, // it takes IPv4 only
+		{"0.0.0.0:443", "[::]:443", false},
+		{"127.0.0.1:443", "[::]:443", false},
+		{"[::1]:443", "0.0.0.0:443", false},
+		{"[::]:443", "[::]:443", true},
 	} {
-		e := &edge{bound: []netip.AddrPort{netip.MustParseAddrPort(c.bound)}}
-		if got := e.isOwn(netip.MustParseAddrPort(c.server)); got != c.want {
-			t.Errorf("listening on %s, isOwn(%s) = %v, want %v", c.bound, c.server, got, c.want)
+		own := addresses{bound: []bound{{AddrPort: netip.MustParseAddrPort(c.bound)}}}
+		if got := own.reachedBy(netip.MustParseAddrPort(c.server)); got != c.want {
+			t.Errorf("listening on %s, reachedBy(%s) = %v, want %v", c.bound, c.server, got, c.want)
 		}
 	}
 }

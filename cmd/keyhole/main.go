@@ -1,15 +1,13 @@
-// Command keyhole is a TLS edge without keys: it reads the ClientHello of each
-// connection, finds the origin for its server name in a YAML table, and
-// forwards the bytes both ways.
+// Command keyhole is a TLS edge without keys: it reads the ClientHello of each connection, finds
+// the origin for its server name in a YAML table, and forwards the bytes both ways.
 //
 //	keyhole demo                             # two origins and an edge, to try
 //	keyhole check --config keyhole.yaml      # every problem of a file
 //	keyhole explain shop.example.com         # which route a name takes, and why
 //	keyhole run --config keyhole.yaml        # the edge itself
 //
-// It exits with 0 when it has done what was asked, 1 when that failed, and 2
-// when the command line or the configuration is wrong. See docs/ for its
-// manual.
+// It exits with 0 after success, 1 after a failure, and 2 when the command line or the
+// configuration is wrong. The manual is in docs/.
 package main
 
 import (

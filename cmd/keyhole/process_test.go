@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -13,25 +14,26 @@ import (
 type process struct {
 	*testing.T
 	program        *testkit.Program
-	stdout, stderr *testkit.Transcript
+	stdout, stderr *testkit.Transcript // stdout is nil if the test took it
 }
 
 // start runs `keyhole ARGS`. The test's end kills it if it still runs.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	stdout := testkit.NewTranscript("stdout")
-	cmd := exec.Command("keyhole", args...)
-	cmd.Stdout = stdout
-	p := launch(t, cmd)
-	p.stdout = stdout
-	return p
+	return launch(t, exec.Command("keyhole", args...))
 }
 
-// launch is start for a command that has its standard output already.
+// launch is start for a command, which may have a standard output of its own.
 func launch(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := testkit.LaunchFor(t, cmd)
-	return &process{T: t, program: p, stderr: p.Output}
+	p := &process{T: t}
+	if cmd.Stdout == nil {
+		p.stdout = testkit.NewTranscript("stdout")
+		cmd.Stdout = p.stdout
+	}
+	p.program = testkit.LaunchFor(t, cmd)
+	p.stderr = p.program.Output
+	return p
 }
 
 func (p *process) signal(s os.Signal) {
@@ -39,6 +41,22 @@ func (p *process) signal(s os.Signal) {
 	if err := p.program.Process.Signal(s); err != nil {
 		p.Fatalf("signal %v: %v", s, err)
 	}
+}
+
+// pester sends signals again and again until the process has ended.
+func (p *process) pester(signals ...os.Signal) {
+	p.Helper()
+	testkit.Eventually(p.T, "the edge has ended", func() bool {
+		for _, s := range signals {
+			p.program.Process.Signal(s) // fails when the process has ended
+		}
+		select {
+		case <-p.program.Ended:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // address returns where the edge listens, once it does.
@@ -60,4 +78,11 @@ func (p *process) stop() {
 	p.Helper()
 	p.signal(syscall.SIGTERM)
 	p.exited()
+}
+
+// transcribe collects what comes out of r, until r ends or is closed.
+func transcribe(name string, r io.Reader) *testkit.Transcript {
+	s := testkit.NewTranscript(name)
+	go io.Copy(s, r)
+	return s
 }

@@ -3,57 +3,118 @@ package main
 import (
 	"context"
 	"slices"
+	"time"
 
+	"keyhole/backend"
 	"keyhole/config"
 )
 
-// reload reads the configuration file again. On any error the edge goes on
-// with what it has.
-func (e *edge) reload(ctx context.Context) error {
-	c, err := load(e.config.File)
-	if err != nil {
-		return err
-	}
-	most, err := connections(c.Limits.Connections)
-	if err != nil {
-		return err
-	}
-	next, err := pools(c, e.pools)
-	if err != nil {
-		return err
-	}
-	e.warnFixed(c)
-	e.stopResolver()
-	e.pools, e.config = next, c
-	e.resolve(ctx)
-	e.server.Reload(proxyConfig(c, next, most))
-	e.log.Info("configuration reloaded", "file", c.File, "routes", len(c.Routes), "backends", len(c.Backends))
-	return nil
+// nameTime is how long unknown names can hold up the start or a reload.
+const nameTime = time.Second
+
+// A plan is a configuration and what is made from it. A reload replaces the edge's plan.
+type plan struct {
+	config    *config.Config
+	pools     []*backend.Pool
+	room      room
+	resolver  *backend.Resolver
+	listeners int // that the resolver knows of
 }
 
-// warnFixed says what a reload does not change, and keeps it in c as it is.
+// newPlan makes the plan for c, after one with the pools before. It waits for names without an
+// address, for nameTime.
+func (e *edge) newPlan(ctx context.Context, c *config.Config, before []*backend.Pool) (*plan, error) {
+	p := &plan{config: c, listeners: e.own.count()}
+	var err error
+	if p.room, err = roomFor(c.Limits.Connections); err != nil {
+		return nil, err
+	}
+	if p.pools, err = pools(c, before); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	p.resolver = e.resolver(p.pools)
+	p.resolver.Resolve(ctx)
+	return p, nil
+}
+
+// loadAside reads the configuration file again and makes a plan, on a goroutine of its own. When
+// ctx ends nobody waits for it any more, and it gives up between two steps.
+func (e *edge) loadAside(ctx context.Context) <-chan outcome[*plan] {
+	file, before := e.plan.config.File, e.plan.pools
+	return aside(func() (*plan, error) {
+		return inBackground(file, func() (*plan, error) {
+			c, err := load(file)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return nil, err
+			}
+			return e.newPlan(ctx, c, before)
+		})
+	})
+}
+
+// use puts a plan in force. A listener that was opened after the plan was made may be one of its
+// servers, which a new resolver drops.
+func (e *edge) use(p *plan) {
+	if p.listeners != e.own.count() {
+		p.resolver = e.resolver(p.pools)
+	}
+	e.plan = p
+	e.server.Reload(proxyConfig(p.config, p.pools, p.room))
+	e.resolve(p.resolver)
+}
+
+// finishReload puts a plan in force. On an error the edge goes on with what it has.
+func (e *edge) finishReload(p *plan, err error) {
+	if err != nil {
+		e.complain(err)
+		return
+	}
+	c := p.config
+	e.warnFixed(c)
+	e.use(p)
+	e.log.Info("configuration reloaded", "file", c.File, "routes", len(c.Routes), "backends", len(c.Backends))
+}
+
+// warnFixed logs what a reload does not change, and keeps it in c as it is.
 func (e *edge) warnFixed(c *config.Config) {
-	if !slices.Equal(c.Listen, e.config.Listen) {
+	now := e.plan.config
+	if !slices.Equal(c.Listen, now.Listen) {
 		e.log.Warn("listen has changed; the listeners stay as they are until a restart")
 	}
-	if c.Log != e.config.Log {
+	if c.Log != now.Log {
 		e.log.Warn("log has changed; it stays as it is until a restart")
 	}
-	c.Listen, c.Log = e.config.Listen, e.config.Log
+	c.Listen, c.Log = now.Listen, now.Log
 }
 
-// reopen opens the access log's file again, so that one that was rotated
-// away is let go of.
-func (e *edge) reopen() error {
-	next, err := e.sink.reopened()
-	if next == nil {
-		return err
+// reopenAside opens the access log's file again, on a goroutine of its own, and lets go of the
+// former, which may have been rotated away. The outcome is nil when the log is no file.
+func (e *edge) reopenAside() <-chan outcome[*sink] {
+	former := e.sink
+	return aside(func() (*sink, error) {
+		next, err := former.reopened()
+		if next == nil {
+			return nil, err
+		}
+		if err := e.access.Reopen(next.out); err != nil {
+			next.close()
+			return nil, err
+		}
+		former.close()
+		return next, nil
+	})
+}
+
+func (e *edge) finishReopen(next *sink, err error) {
+	switch {
+	case err != nil:
+		e.log.Error("access log not reopened; the former file stays in use", "error", err)
+	case next != nil:
+		e.sink = next
 	}
-	if err := e.access.Reopen(next.out); err != nil {
-		next.close()
-		return err
-	}
-	e.sink.close()
-	e.sink = next
-	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestReload shows that a good file replaces the routes, a bad one changes
-// nothing, and open connections live through both.
+// TestReload shows that a good file replaces the routes, a bad one changes nothing, and open
+// connections live through both.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -41,7 +41,7 @@ func TestReload(t *testing.T) {
 	early.leave()
 }
 
-// TestReloadKeeps shows what a reload leaves as it is, and that it says so.
+// TestReloadKeeps shows that a reload leaves the listeners and the log as they are, and logs that.
 func TestReloadKeeps(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -64,8 +64,8 @@ func TestReloadKeeps(t *testing.T) {
 	s.visit(at, demoShop)
 }
 
-// TestRotation shows that SIGHUP lets go of an access log that was renamed,
-// with a configuration that cannot be read, too.
+// TestRotation shows that SIGHUP lets go of an access log that was renamed, with a configuration
+// that cannot be read, too.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -95,8 +95,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestRotationFails shows that records go on to the former file when the new
-// one cannot be opened.
+// TestRotationFails shows that records go on to the former file when the new one cannot be opened.
 func TestRotationFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,58 +19,90 @@ func runCommand(file *string) *cobra.Command {
 		Short: "Run the edge",
 		Long: `Run the edge in the foreground. SIGHUP reloads the configuration and opens the
 access log's file anew. SIGTERM or SIGINT stops accepting and waits for open
-connections up to timeouts.drain; a second one ends at once.`,
+connections up to timeouts.drain; a second one ends at once, unless it is a
+SIGTERM within a second of the first.`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := load(*file)
-			if err != nil {
-				return err
-			}
-			return serve(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), *file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 }
 
-// serve runs the edge of c until a signal or ctx ends it.
-func serve(ctx context.Context, c *config.Config, stdout, stderr io.Writer) error {
+// serve runs the edge of a configuration file until a signal or ctx ends it.
+func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
+	asked := watchSignals(ctx)
 	patient := cli.NewPatientWriter(stderr)
 	defer patient.Close()
-	log := logger(c.Log, patient)
-	// Caught before the first listener: whoever sees the edge listening may
-	// signal it.
-	asked, stop := watchSignals(ctx, log)
-	defer stop()
-	out, err := openSink(c.Log.Access, stdout, stderr)
-	if err != nil {
-		return err
+	e, err := startAside(asked.end, file, stdout, stderr, patient)
+	if asked.end.Err() != nil {
+		return nil // nothing has been served; the end of the process closes what is open
 	}
-	e, err := startEdge(asked.end, c, out, log)
 	if err != nil {
+		// The caller prints the error, perhaps to a pipe that nobody reads.
+		signal.Reset(syscall.SIGTERM, syscall.SIGINT)
 		return err
 	}
 	defer e.close()
+	e.start()
 	e.attend(asked)
-	log.Info("draining", "connections", e.server.Active(), "at_most", e.config.Timeouts.Drain.String())
+	e.log.Info("draining", "connections", e.server.Active(), "at_most", e.plan.config.Timeouts.Drain.String())
 	closed := e.drain(asked.now)
-	log.Info("stopped", "accepted", e.server.Accepted(), "closed_by_drain", closed)
+	e.log.Info("stopped", "accepted", e.server.Accepted(), "closed_by_drain", closed)
 	return nil
 }
 
-// attend serves reloads until the end is asked for.
+// startAside prepares an edge, or returns when ctx ends, whatever the preparation is waiting for.
+func startAside(ctx context.Context, file string, stdout, stderr, log io.Writer) (*edge, error) {
+	prepared := aside(func() (*edge, error) {
+		c, err := load(file)
+		if err != nil {
+			return nil, err
+		}
+		out, err := openSink(c.Log.Access, stdout, stderr)
+		if err != nil {
+			return nil, err
+		}
+		return newEdge(ctx, c, out, logger(c.Log, log))
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case o := <-prepared:
+		return o.value, o.err
+	}
+}
+
+// attend serves what signals and names ask for until the end is asked for. Whatever takes time runs
+// aside.
 func (e *edge) attend(asked *requests) {
+	var loaded <-chan outcome[*plan]
+	var opened <-chan outcome[*sink]
 	for {
+		reload := asked.reload
+		if loaded != nil || opened != nil {
+			reload = nil
+		}
 		select {
 		case <-asked.end.Done():
+			if loaded != nil {
+				e.log.Warn("configuration not reloaded: the edge is ending")
+			}
 			return
-		case <-asked.reload:
-			// By itself, so that a mistake in the configuration does not keep
-			// a rotated log open.
-			if err := e.reopen(); err != nil {
-				e.log.Error("access log not reopened; the former file stays in use", "error", err)
+		case <-reload:
+			// Both, so that a mistake in the configuration does not keep a rotated log open.
+			opened, loaded = e.reopenAside(), e.loadAside(asked.end)
+		case o := <-opened:
+			opened = nil
+			e.finishReopen(o.value, o.err)
+		case o := <-loaded:
+			loaded = nil
+			e.finishReload(o.value, o.err)
+		case r := <-e.answers:
+			if e.noteListener(r); r.err == nil {
+				e.resolve(e.resolver(e.plan.pools)) // drops the servers that have the new address
 			}
-			if err := e.reload(asked.end); err != nil {
-				e.complain(err)
-			}
+		case <-asked.upgrade:
+			e.log.Warn("SIGUSR2 is ignored: live upgrade is not supported yet")
 		}
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"keyhole/cmd/internal/cli"
 	"keyhole/internal/testkit"
 )
 
-// A site is two origins with keys of their own, and the configuration file of
-// an edge before them.
+// A site is two origins with keys of their own, and the configuration file of an edge before them.
 type site struct {
 	*testing.T
 	trust      *x509.CertPool
@@ -51,11 +51,14 @@ func (s *site) origin(ca *cli.Authority, name string) (address string) {
 // configure writes the file: a route to shop, and further lines.
 func (s *site) configure(lines ...string) {
 	s.Helper()
-	text := fmt.Sprintf("listen: [{address: \"127.0.0.1:0\"}]\nroutes:\n  - {sni: %s, backend: %q}\n", demoShop, s.shop)
-	text += strings.Join(lines, "\n") + "\n"
-	if err := os.WriteFile(s.file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(s.file, []byte(s.text(lines...)), 0o644); err != nil {
 		s.Fatal(err)
 	}
+}
+
+func (s *site) text(lines ...string) string {
+	text := fmt.Sprintf("listen: [{address: \"127.0.0.1:0\"}]\nroutes:\n  - {sni: %s, backend: %q}\n", demoShop, s.shop)
+	return text + strings.Join(lines, "\n") + "\n"
 }
 
 // blogRoute is a line of configure.
@@ -106,8 +109,7 @@ func (s *site) turnedAway(edge, name string) {
 	}
 }
 
-// ask sends a request and wants the origin's own answer. The connection stays
-// open.
+// ask sends a request and wants the origin's own answer. The connection stays open.
 func (v *visit) ask() {
 	v.Helper()
 	got, err := v.request()
@@ -116,9 +118,9 @@ func (v *visit) ask() {
 	}
 }
 
-// leave closes as an orderly client does that has no more to ask: its end goes
-// first, and the origin's is waited for. A client that closes at once can be
-// seen as a reset, since the origin's farewell finds nobody.
+// leave closes as an orderly client does that has no more to ask: its end goes first, and the
+// origin's is waited for. A client that closes at once can be seen as a reset, since the origin's
+// farewell finds nobody.
 func (v *visit) leave() {
 	v.Helper()
 	if err := v.conn.NetConn().(*net.TCPConn).CloseWrite(); err != nil {
@@ -149,4 +151,45 @@ func (v *visit) isCut() {
 	if got, err := v.request(); err == nil {
 		v.Fatalf("asking %s on a connection that was cut: %q, want an error", v.name, got)
 	}
+}
+
+// pipe makes the configuration file a FIFO.
+func (s *site) pipe() {
+	s.Helper()
+	if err := os.Remove(s.file); err != nil && !os.IsNotExist(err) {
+		s.Fatal(err)
+	}
+	if err := syscall.Mkfifo(s.file, 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// writer opens the FIFO for writing, once an edge reads it.
+func (s *site) writer() *os.File {
+	s.Helper()
+	f, err := os.OpenFile(s.file, os.O_WRONLY, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return f
+}
+
+// send writes what configure would, and closes the FIFO.
+func (s *site) send(w *os.File, lines ...string) {
+	s.Helper()
+	if _, err := w.WriteString(s.text(lines...)); err != nil {
+		s.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// manyRoutes are lines of configure.
+func (s *site) manyRoutes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {sni: host-%d.keyhole.test, backend: %q}\n", i, s.blog)
+	}
+	return b.String()
 }

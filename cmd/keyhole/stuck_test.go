@@ -13,8 +13,8 @@ import (
 	"keyhole/internal/testkit"
 )
 
-// TestNobodyReadsTheLog shows that a full stderr keeps nobody from ending the
-// edge: it once was deaf to signals while it waited to log.
+// TestNobodyReadsTheLog shows that signals end an edge whose stderr is full: it was deaf to them
+// while it waited to log.
 func TestNobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

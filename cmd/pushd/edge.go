@@ -24,7 +24,11 @@ func startEdge(listen, name, origin string, access io.Writer, log *slog.Logger) 
 	if err != nil {
 		return at, nil, err
 	}
-	records := proxy.NewAccessLog(access, proxy.Text, []string{listen}, log)
+	listener, err := netip.ParseAddrPort(listen)
+	if err != nil {
+		return at, nil, err
+	}
+	records := proxy.NewAccessLog(access, proxy.LogOptions{}, log)
 	edge, err := proxy.New(&proxy.Config{
 		Table:          table,
 		Pools:          []*backend.Pool{pool},
@@ -32,7 +36,7 @@ func startEdge(listen, name, origin string, access io.Writer, log *slog.Logger) 
 		Idle:           time.Hour,
 		HelloBytes:     65536,
 		MaxConnections: 1000,
-	}, records)
+	}, records, log)
 	if err != nil {
 		records.Close()
 		return at, nil, err
@@ -41,10 +45,11 @@ func startEdge(listen, name, origin string, access io.Writer, log *slog.Logger) 
 		edge.Close()
 		records.Close()
 	}
-	if at, err = edge.Listen(listen); err != nil {
+	ln, err := edge.Listen(listener, proxy.ListenOptions{Name: listen})
+	if err != nil {
 		close()
 		return at, nil, err
 	}
 	edge.Start()
-	return at, close, nil
+	return ln.Addr(), close, nil
 }

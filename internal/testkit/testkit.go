@@ -24,7 +24,7 @@ import (
 )
 
 // Patience bounds each wait. Only a failing test spends it, so it leaves room for a busy machine.
-const Patience = 2 * time.Minute
+const Patience = 5 * time.Minute
 
 // Eventually waits until ok returns true. It serves for what other goroutines do and no channel tells.
 func Eventually(t testing.TB, what string, ok func() bool) {

@@ -17,7 +17,7 @@ const (
 	uneven = 16
 )
 
-func (l *loop) accept(ln *listener) {
+func (l *loop) accept(ln *Listener) {
 	for range acceptBatch {
 		if !l.acceptOne(ln) {
 			return
@@ -26,15 +26,21 @@ func (l *loop) accept(ln *listener) {
 }
 
 // acceptOne takes one connection from ln's queue and reports whether it did.
-func (l *loop) acceptOne(ln *listener) bool {
-	fd, e := sysAccept(ln.fd, &l.addr.raw, &l.size)
+func (l *loop) acceptOne(ln *Listener) bool {
+	fd, e := l.kernel.accept(ln.fd, &l.addr.raw, &l.size)
 	switch e {
 	case 0:
-	case unix.EMFILE, unix.ENFILE:
-		return l.acceptSpare(ln)
+	case unix.EAGAIN:
+		return false
 	case unix.ECONNABORTED: // reset while it was queued
 		return true
+	case unix.EMFILE, unix.ENFILE:
+		return l.acceptSpare(ln)
 	default:
+		// No memory, no buffers, a filter: the queue stays ready, and trying at
+		// once would spin.
+		l.engine.complain(TroubleAccept, e)
+		l.pauseAccepting()
 		return false
 	}
 	a := l.accepted(fd, ln)
@@ -53,17 +59,17 @@ type arrival struct {
 	fd       int32
 	open     int32 // connections of the engine, this one included
 	from     netip.AddrPort
-	listener uint16
+	listener *Listener
 }
 
 // accepted counts the connection that the last accept returned.
-func (l *loop) accepted(fd int32, ln *listener) arrival {
+func (l *loop) accepted(fd int32, ln *Listener) arrival {
 	l.engine.accepted.Add(1)
 	return arrival{
 		fd:       fd,
 		open:     int32(l.engine.active.Add(1)),
 		from:     addrPort(&l.addr.raw),
-		listener: uint16(ln.index),
+		listener: ln,
 	}
 }
 
@@ -82,42 +88,48 @@ func (l *loop) emptiest() *loop {
 // acceptSpare gives up the spare descriptor to take a connection that there
 // is no room for, so that the client learns of it and the record is made;
 // left in the queue, it would be reported ready for ever.
-func (l *loop) acceptSpare(ln *listener) bool {
+func (l *loop) acceptSpare(ln *Listener) bool {
 	if l.spare < 0 {
 		if l.keepSpare(); l.spare < 0 {
+			l.engine.complain(TroubleAccept, unix.EMFILE)
 			l.pauseAccepting()
 			return false
 		}
 	}
 	sysClose(l.spare)
-	fd, e := sysAccept(ln.fd, &l.addr.raw, &l.size)
+	fd, e := l.kernel.accept(ln.fd, &l.addr.raw, &l.size)
 	if e == 0 {
 		l.active.Add(1)
 		c := l.take(l.accepted(fd, ln))
 		c.session.Open()
-		c.phase = PhaseAdmit
-		l.endReset(c, TooManyConnections)
+		l.endReset(c, NoDescriptor)
 	}
 	l.keepSpare()
 	return e == 0
 }
 
-// pauseAccepting looks away from the listeners until the next tick: with no
-// descriptor to be had they would be reported ready for ever.
+// pauseAccepting looks away from the listeners until the next tick.
 func (l *loop) pauseAccepting() {
 	for _, ln := range l.listeners {
 		if ln != nil {
-			unix.EpollCtl(int(l.epfd), unix.EPOLL_CTL_DEL, int(ln.fd), nil)
+			l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
 		}
 	}
 	l.paused = true
 }
 
+// resumeAccepting watches the listeners again. It stays paused when the kernel
+// refuses one of them.
 func (l *loop) resumeAccepting() {
 	l.paused = false
 	for i, ln := range l.listeners {
-		if ln != nil {
-			epollAdd(l.epfd, ln.fd, listenEvents, tokenListener+uint64(i))
+		if ln == nil {
+			continue
+		}
+		e := l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_ADD, ln.fd, listenEvents, tokenListener+uint64(i))
+		if e != 0 && e != unix.EEXIST {
+			l.engine.complain(TroubleEpoll, e)
+			l.paused = true
 		}
 	}
 }
@@ -137,7 +149,8 @@ func (l *loop) take(a arrival) *Conn {
 		l.conns = append(l.conns, c)
 	}
 	c.fds = [2]int32{a.fd, -1}
-	c.from, c.listener, c.open = a.from, a.listener, a.open
+	c.from, c.fromPort = a.from.Addr().As16(), a.from.Port()
+	c.listener, c.open = a.listener, a.open
 	c.start, c.active = l.now, l.now
 	c.state, c.phase = stateHello, PhaseAdmit
 	c.flows[origin].flags = writable
@@ -146,9 +159,15 @@ func (l *loop) take(a arrival) *Conn {
 
 // open begins a connection's life on this loop.
 func (l *loop) open(a arrival) {
+	l.left = lightBytes
 	c := l.take(a)
-	if v := c.session.Open(); v.Op == Reject {
-		l.reject(c, v)
+	switch v := c.session.Open(); v.Op {
+	case More:
+	case Reject:
+		l.reject(c, v.Farewell)
+		return
+	default:
+		l.decide(c, v, nil)
 		return
 	}
 	c.phase = PhaseHello

@@ -57,7 +57,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	free()
 	for range n {
-		e.wantRecord(TooManyConnections, PhaseAdmit)
+		e.wantRecord(NoDescriptor, PhaseAdmit)
 	}
 	client, server := e.pair(o)
 	client.Close()
@@ -111,7 +111,8 @@ func TestOutOfDescriptorsAtTheDial(t *testing.T) {
 	client.Want("\x15\x03\x01\x00\x02\x02\x50")
 	free()
 	client.Close()
-	e.wantRecord(DialRefused, PhaseDial)
+	e.wantRecord(Rejected, PhaseDial)
+	e.wantFailed(&LocalError{NoLocalDescriptor, unix.EMFILE})
 }
 
 // Long-lived connections are spread evenly whichever loop accepts them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"unsafe"
 
@@ -92,124 +93,43 @@ func bigEndian(port uint16) uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
-// deferAccept is how long, in seconds, the kernel keeps a connection that has
-// sent nothing before it wakes the edge for it.
-const deferAccept = 1
-
-// listen opens a listening socket on address ("HOST:PORT"; an empty host is
-// every address, IPv6 and IPv4). What it accepts inherits TCP_NODELAY, and
-// SO_OOBINLINE, without which the kernel takes an urgent byte out of the stream.
-func listen(address string) (fd int32, bound netip.AddrPort, err error) {
-	ap, err := listenAddress(address)
-	if err != nil {
-		return -1, bound, err
-	}
-	var sa sockaddr
-	if !sa.set(Target{Addr: ap}) {
-		return -1, bound, fmt.Errorf("listen %s: unknown interface", address)
-	}
-	fd, e := sysSocket(sa.family)
-	if e != 0 {
-		return -1, bound, fmt.Errorf("listen %s: %w", address, e)
-	}
-	if err := bindListen(fd, &sa, ap); err != nil {
-		sysClose(fd)
-		return -1, bound, fmt.Errorf("listen %s: %w", address, err)
-	}
-	return fd, localAddr(fd), nil
-}
-
-func bindListen(fd int32, sa *sockaddr, ap netip.AddrPort) error {
-	options := []struct {
-		level, name int
-		value       int32
-	}{
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-		{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept},
-	}
-	for _, o := range options {
-		if e := setInt(fd, o.level, o.name, o.value); e != 0 {
-			return e
-		}
-	}
-	if sa.family == unix.AF_INET6 {
-		v6only := int32(0)
-		if !ap.Addr().IsUnspecified() {
-			v6only = 1
-		}
-		if e := setInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, v6only); e != 0 {
-			return e
-		}
-	}
-	if _, _, e := unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.size)); e != 0 {
-		return e
-	}
-	// The kernel cuts the backlog to net.core.somaxconn.
-	if err := unix.Listen(int(fd), 1<<16-1); err != nil {
-		return err
-	}
-	return nil
-}
-
-// refuseSYN has a listener take no new client, while those whose handshake
-// has begun come through: closing it would reset them.
-func refuseSYN(fd int32) error {
-	const flags, syn = 13, 2 // the TCP header's flags (RFC 9293 section 3.1)
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
-		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: syn},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 1<<32 - 1},
-	}
-	if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}); err != nil {
-		return err
-	}
-	if e := setInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 0); e != 0 {
-		return e
-	}
-	return nil
-}
-
-func listenAddress(address string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("listen %s: %w", address, err)
-	}
-	if host == "" {
-		host = "::"
-		if !hasIPv6() {
-			host = "0.0.0.0"
-		}
-	}
-	a, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("listen %s: %w", address, err)
-	}
-	ap := a.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
-}
-
-func hasIPv6() bool {
-	fd, e := sysSocket(unix.AF_INET6)
+// hasRoute reports whether this machine has a route and an address for sa's
+// family to dial from. Connecting a datagram socket asks the kernel for both
+// and sends nothing.
+func (sa *sockaddr) hasRoute() bool {
+	n, _, e := unix.RawSyscall(unix.SYS_SOCKET, uintptr(sa.family), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if e != 0 {
 		return false
 	}
-	sysClose(fd)
-	return true
+	defer sysClose(int32(n))
+	return sysConnect(int32(n), sa) == 0
 }
 
-func localAddr(fd int32) netip.AddrPort {
+// localAddr and peerAddr return a socket's own address and that of its other
+// end; neither is valid for a unix socket or one that is not connected.
+func localAddr(fd int32) netip.AddrPort { return socketName(unix.SYS_GETSOCKNAME, fd) }
+func peerAddr(fd int32) netip.AddrPort  { return socketName(unix.SYS_GETPEERNAME, fd) }
+
+func socketName(call uintptr, fd int32) netip.AddrPort {
 	var raw unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
-	unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
+	if _, _, e := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size))); e != 0 {
+		return netip.AddrPort{}
+	}
 	return addrPort(&raw)
 }
 
-// sysPeer fills sa with the address that fd is connected to.
-func sysPeer(fd int32, sa *sockaddr) {
-	sa.size = unix.SizeofSockaddrAny
-	unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(unsafe.Pointer(&sa.size)))
+// ports is a range of port numbers.
+type ports struct{ low, high uint16 }
+
+func (p ports) has(port uint16) bool { return p.low <= port && port <= p.high }
+
+// ephemeralPorts returns the range that the kernel takes local ports from.
+func ephemeralPorts() ports {
+	b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	var p ports
+	if n, _ := fmt.Sscan(string(b), &p.low, &p.high); n != 2 {
+		return ports{1024, 65535}
+	}
+	return p
 }

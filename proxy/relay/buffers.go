@@ -1,6 +1,10 @@
 package relay
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	// readSize is the loop's one shared buffer: what a small read can move,
@@ -9,8 +13,8 @@ const (
 	// pipeSize is asked for each pipe. 64 KiB pipes cost 1.6 times as much
 	// per byte.
 	pipeSize = 1 << 20
-	// maxPipes bounds a loop's pipes, lent or free; a direction that finds
-	// none copies instead.
+	// maxPipes is the default bound of a loop's pipes, lent or free; a
+	// direction that finds none copies instead.
 	maxPipes  = 32
 	freePipes = 8
 	freeBytes = 1 << 20 // kept in free blocks by each loop
@@ -20,13 +24,17 @@ const (
 // beginning of a hello.
 type block struct {
 	buf      []byte
-	off, end int // buf[off:end] is waiting
+	off, end int  // buf[off:end] is waiting
+	mapped   bool // buf is not the heap's
+
+	owner        *Conn  // of an unfinished hello
+	older, newer *block // in the list of those
 }
 
 func (b *block) bytes() []byte { return b.buf[b.off:b.end] }
 
-// blockSizes are the classes that are pooled; a larger block (a hello limit
-// above 64 KiB) is left to the garbage collector.
+// blockSizes are the classes that are pooled; a larger block is for a hello
+// limit above 64 KiB.
 var blockSizes = [...]int{4 << 10, 16 << 10, readSize}
 
 // blocks is a loop's pool of blocks.
@@ -48,10 +56,10 @@ func (p *blocks) get(size int) *block {
 			p.kept -= s
 			return b
 		}
-		return &block{buf: make([]byte, s)}
+		return newBlock(s)
 	}
 	p.lent += size
-	return &block{buf: make([]byte, size)}
+	return newBlock(size)
 }
 
 func (p *blocks) put(b *block) {
@@ -61,22 +69,59 @@ func (p *blocks) put(b *block) {
 		if len(b.buf) == s && p.kept+s <= freeBytes {
 			p.free[i] = append(p.free[i], b)
 			p.kept += s
+			return
 		}
 	}
+	b.unmap()
 }
 
-// hold copies waiting bytes into a block.
-func (p *blocks) hold(waiting []byte) *block {
-	b := p.get(len(waiting))
-	b.end = copy(b.buf, waiting)
+func (p *blocks) closeAll() {
+	for i, free := range p.free {
+		for _, b := range free {
+			b.unmap()
+		}
+		p.free[i] = nil
+	}
+	p.kept = 0
+}
+
+// newBlock takes a block's bytes from the kernel, where unmap gives them back.
+// Clients decide how many blocks there are: on the heap, the memory of a flood
+// would stay with the process until the collector had scavenged it. The bytes
+// come from the heap after all when the kernel allows the process no further
+// mapping (vm.max_map_count).
+func newBlock(size int) *block {
+	at, _, e := unix.RawSyscall6(unix.SYS_MMAP, 0, uintptr(size),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+	if e != 0 {
+		return &block{buf: make([]byte, size)}
+	}
+	// Reading the address through a pointer tells vet that it is not the heap's.
+	return &block{buf: unsafe.Slice(*(**byte)(unsafe.Pointer(&at)), size), mapped: true}
+}
+
+func (b *block) unmap() {
+	if b.mapped {
+		unix.RawSyscall(unix.SYS_MUNMAP, uintptr(unsafe.Pointer(unsafe.SliceData(b.buf))), uintptr(len(b.buf)), 0)
+	}
+	b.buf = nil
+}
+
+// hold copies waiting bytes into a block, one piece behind the other.
+func (p *blocks) hold(waiting ...[]byte) *block {
+	size := 0
+	for _, w := range waiting {
+		size += len(w)
+	}
+	b := p.get(size)
+	for _, w := range waiting {
+		b.end += copy(b.buf[b.end:], w)
+	}
 	return b
 }
 
-// grow moves b's bytes into a larger block when it is full.
+// grow returns a larger block with b's bytes; b is the caller's to put back.
 func (p *blocks) grow(b *block) *block {
-	if b.end < len(b.buf) {
-		return b
-	}
 	size := 2 * len(b.buf)
 	for _, s := range blockSizes {
 		if s > len(b.buf) {
@@ -86,7 +131,6 @@ func (p *blocks) grow(b *block) *block {
 	}
 	g := p.get(size)
 	g.end = copy(g.buf, b.bytes())
-	p.put(b)
 	return g
 }
 
@@ -99,18 +143,23 @@ type pipe struct {
 
 // pipes is a loop's pool of pipes.
 type pipes struct {
-	free []*pipe
-	open int
+	free  []*pipe
+	open  int
+	most  int  // that may be open
+	never bool // splice cannot work on this machine
 }
 
 // get lends a pipe, or returns nil when there is none to be had.
 func (p *pipes) get() *pipe {
+	if p.never {
+		return nil
+	}
 	if n := len(p.free); n > 0 {
 		x := p.free[n-1]
 		p.free = p.free[:n-1]
 		return x
 	}
-	if p.open >= maxPipes {
+	if p.open >= p.most {
 		return nil
 	}
 	var fds [2]int
@@ -119,7 +168,7 @@ func (p *pipes) get() *pipe {
 	}
 	p.open++
 	x := &pipe{r: int32(fds[0]), w: int32(fds[1]), size: 64 << 10}
-	// Refused past fs.pipe-user-pages-soft: a smaller pipe works as well, slower.
+	// Refused past fs.pipe-user-pages-soft: a smaller pipe still works, at more CPU per byte.
 	if n, err := unix.FcntlInt(uintptr(x.w), unix.F_SETPIPE_SZ, pipeSize); err == nil {
 		x.size = n
 	}

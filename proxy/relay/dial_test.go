@@ -71,13 +71,13 @@ func TestAllServersFail(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		targets []Target
-		want    Reason
+		want    error
 	}{
-		{"refused", []Target{refusing(t), refusing(t)}, DialRefused},
-		{"timeout", []Target{refusing(t), full.target()}, DialTimeout},
-		{"none", nil, NoHealthyServer},
-		{"bad path", []Target{{Path: strings.Repeat("x", 108)}}, DialRefused},
-		{"no such socket", []Target{{Path: filepath.Join(t.TempDir(), "no")}}, DialRefused},
+		{"refused", []Target{refusing(t), refusing(t)}, unix.ECONNREFUSED},
+		{"timeout", []Target{refusing(t), full.target()}, ErrTimeout},
+		{"none", nil, nil},
+		{"bad path", []Target{{Path: strings.Repeat("x", 108)}}, &LocalError{NoLocalRoute, unix.EADDRNOTAVAIL}},
+		{"no such socket", []Target{{Path: filepath.Join(t.TempDir(), "no")}}, unix.ENOENT},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := serve(t, options{targets: c.targets, timeouts: Timeouts{Connect: 100 * time.Millisecond}})
@@ -86,7 +86,12 @@ func TestAllServersFail(t *testing.T) {
 			client.Want("\x15\x03\x01\x00\x02\x02\x50")
 			client.WantEnd(nil)
 			client.Close()
-			wantBytes(t, e.wantRecord(c.want, PhaseDial), 0, 0)
+			phase := PhaseDial
+			if len(c.targets) == 0 {
+				phase = PhaseHello
+			}
+			wantBytes(t, e.wantRecord(Rejected, phase), 0, 0)
+			e.wantFailed(c.want)
 		})
 	}
 }
@@ -215,36 +220,68 @@ func TestUnixOrigin(t *testing.T) {
 	e.wantRecord(ClientReset, PhaseRelay)
 }
 
-// A full queue of a unix socket is a refusal at once, not a wait.
+// A unix socket with a full backlog is tried again at each tick, as TCP does by
+// itself, until it has room or the time for the connect is over.
 func TestUnixBacklogFull(t *testing.T) {
 	testkit.NoLeaks(t)
-	path := filepath.Join(t.TempDir(), "origin")
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, path := fullUnixBacklog(t)
+	o := newOrigins(t)
+	e := serve(t, options{targets: []Target{{Path: path}, o.target()}, timeouts: Timeouts{Connect: 200 * time.Millisecond}})
+	client, server := e.pair(o)
+	e.wantFailed(ErrTimeout)
+	client.Close()
+	server.WantEnd(nil)
+	server.Close()
+	e.wantRecord(ClientClosed, PhaseRelay)
+
+	e = serve(t, options{targets: []Target{{Path: path}}})
+	client = e.dial()
+	client.Send("hello\n")
+	e.dialing()
+	e.settle()
+	var taken [2]int // the one that filled the backlog, and the edge's
+	for i := range taken {
+		var err error
+		if taken[i], _, err = unix.Accept(fd); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(taken[i])
+	}
+	got := make([]byte, 10)
+	if n, err := unix.Read(taken[1], got); string(got[:max(n, 0)]) != "hello\n" {
+		t.Fatalf("origin reads %q, %v, want the hello", got[:max(n, 0)], err)
+	}
+	client.Close()
+	unix.Shutdown(taken[1], unix.SHUT_WR)
+	e.wantRecord(ClientClosed, PhaseRelay)
+}
+
+// fullUnixBacklog returns a listening unix socket that has no room for another
+// connection before it accepts the one that waits.
+func fullUnixBacklog(t *testing.T) (fd int, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "origin")
+	listener, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	t.Cleanup(func() { unix.Close(listener) })
+	at := &unix.SockaddrUnix{Name: path}
+	if err := unix.Bind(listener, at); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Listen(fd, 0); err != nil {
+	if err := unix.Listen(listener, 0); err != nil {
 		t.Fatal(err)
 	}
 	taker, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(taker)
-	if err := unix.Connect(taker, &unix.SockaddrUnix{Name: path}); err != nil {
+	t.Cleanup(func() { unix.Close(taker) })
+	if err := unix.Connect(taker, at); err != nil {
 		t.Fatal(err)
 	}
-	o := newOrigins(t)
-	e := serve(t, options{targets: []Target{{Path: path}, o.target()}})
-	client, server := e.pair(o)
-	client.Close()
-	server.WantEnd(nil)
-	server.Close()
-	e.wantRecord(ClientClosed, PhaseRelay)
+	return listener, path
 }
 
 // A connect to a dead port of this machine can meet itself, when the kernel
@@ -258,7 +295,8 @@ func TestDialDoesNotMeetItself(t *testing.T) {
 	client.Send("hello\n")
 	client.Want("\x15\x03\x01\x00\x02\x02\x50")
 	client.Close()
-	e.wantRecord(DialRefused, PhaseDial)
+	e.wantRecord(Rejected, PhaseDial)
+	e.wantFailed(unix.ECONNREFUSED)
 }
 
 // deadPort returns an address that nobody listens on and that the kernel may

@@ -134,7 +134,7 @@ func TestMoreThanOneTurn(t *testing.T) {
 	o := newOrigins(t)
 	e := serve(t, options{targets: []Target{o.target()}})
 	client, server := e.pair(o)
-	b := strings.Repeat("0123456789abcdef", 5*turnBytes/16)
+	b := strings.Repeat("0123456789abcdef", 5*roundBytes/16)
 	go func() {
 		client.Write([]byte(b))
 		client.FIN()

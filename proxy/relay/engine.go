@@ -2,11 +2,9 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,47 +20,67 @@ type Timeouts struct {
 
 // Options configure an Engine.
 type Options struct {
-	Loops      int // 0: one for each processor the process may use
-	Timeouts   Timeouts
-	NewSession func(*Conn) Session
+	Loops       int // 0: Processors
+	Timeouts    Timeouts
+	HelloMemory int64 // bytes that all unfinished hellos may hold together, each loop an equal share; 0: no limit
+	Pipes       int   // that each loop may open, for splicing; 0: 32, negative: none
+	NewSession  func(*Conn) Session
+	// Trouble is told what the kernel refuses, each kind once a minute, on a
+	// goroutine of its own. Nil: nobody is.
+	Trouble func(t Trouble, cause error, times uint64)
+
+	kernel kernel // the zero one is linux
 }
 
 // An Engine runs the loops. Make one with New.
 type Engine struct {
-	options  Options
-	loops    []*loop
-	epoch    time.Time
-	timeouts atomic.Pointer[Timeouts]
-	active   atomic.Int64 // connections that are open
-	accepted atomic.Uint64
-	running  sync.WaitGroup
-	idle     chan struct{} // a loop has closed its last connection while stopping
-	stopping atomic.Bool
-	stop     sync.Once     // for the loops
-	stopped  chan struct{} // closed when the loops have ended
+	options     Options
+	loops       []*loop
+	epoch       time.Time
+	timeouts    atomic.Pointer[Timeouts]
+	helloMemory atomic.Int64
+	active      atomic.Int64 // connections that are open
+	accepted    atomic.Uint64
+	refusals    [troubles]refusals
+	own         ownSockets
+	ephemeral   ports
+	running     sync.WaitGroup
+	idle        chan struct{} // a loop has closed its last connection while stopping
+	stopping    atomic.Bool
+	stop        sync.Once     // for the loops
+	stopped     chan struct{} // closed when the loops have ended
 
-	mu        sync.Mutex // guards what follows
-	listeners []*listener
+	mu        sync.Mutex  // guards what follows
+	listeners []*Listener // by index; nil where there is none
 	started   bool
 }
 
-type listener struct {
-	fd    int32
-	index int
-}
+// Processors is how many the process may use, as the runtime found at the
+// start: GOMAXPROCS is raised later, so that the loops leave Ps to the rest.
+var Processors = runtime.GOMAXPROCS(0)
 
 // lameDuck is how long a stopping engine still takes connections that were
-// made before. A client that has not spoken is taken when its SYN-ACK is sent
-// again, which is after a second.
+// made before. With TCP_DEFER_ACCEPT a silent client reaches the edge only when
+// the kernel sends the SYN-ACK again, after a second.
 const lameDuck = 1200 * time.Millisecond
 
 // New returns an engine that has no listener yet and does not run.
 func New(o Options) (*Engine, error) {
 	if o.Loops == 0 {
-		o.Loops = runtime.GOMAXPROCS(0)
+		o.Loops = Processors
 	}
-	e := &Engine{options: o, epoch: time.Now(), idle: make(chan struct{}, 1), stopped: make(chan struct{})}
+	if o.Pipes == 0 {
+		o.Pipes = maxPipes
+	}
+	if o.kernel.accept == nil {
+		o.kernel = linux
+	}
+	e := &Engine{
+		options: o, epoch: time.Now(), ephemeral: ephemeralPorts(),
+		idle: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
 	e.timeouts.Store(&o.Timeouts)
+	e.helloMemory.Store(o.HelloMemory)
 	for i := range o.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -74,41 +92,13 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Listen opens a listening socket on address, "HOST:PORT"; with no host it
-// takes every address, IPv6 and IPv4. It returns the address that was bound.
-// Connections are accepted once the engine has started.
-func (e *Engine) Listen(address string) (netip.AddrPort, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopping.Load() {
-		return netip.AddrPort{}, fmt.Errorf("listen %s: %w", address, net.ErrClosed)
-	}
-	fd, bound, err := listen(address)
-	if err != nil {
-		return bound, err
-	}
-	ln := &listener{fd: fd, index: len(e.listeners)}
-	e.listeners = append(e.listeners, ln)
-	for _, l := range e.loops {
-		err := error(nil)
-		if e.started {
-			l.call(func(l *loop) { err = l.watch(ln) })
-		} else {
-			err = l.watch(ln)
-		}
-		if err != nil {
-			return bound, fmt.Errorf("listen %s: %w", address, err)
-		}
-	}
-	return bound, nil
-}
-
 // Start runs the loops until Shutdown or Close.
 func (e *Engine) Start() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
 	for _, l := range e.loops {
+		l.holds = runtime.GOMAXPROCS(0) > len(e.loops)
 		e.running.Go(l.run)
 	}
 }
@@ -117,28 +107,29 @@ func (e *Engine) Start() {
 // for the later steps of those that are open.
 func (e *Engine) SetTimeouts(t Timeouts) { e.timeouts.Store(&t) }
 
+// SetHelloMemory changes Options.HelloMemory.
+func (e *Engine) SetHelloMemory(bytes int64) { e.helloMemory.Store(bytes) }
+
 // Active returns the number of open connections.
 func (e *Engine) Active() int { return int(e.active.Load()) }
 
 // Accepted returns how many connections were ever accepted.
 func (e *Engine) Accepted() uint64 { return e.accepted.Load() }
 
-// Shutdown takes no new connection but those that clients have made already:
-// for about a second, so that whoever was about to speak is served. Then it
-// closes the listeners and waits until every connection has ended by itself.
-// When ctx ends first, the rest are closed as Drained and ctx's error is
-// returned. It returns once every loop has ended.
+// Shutdown closes the listeners as Listener.Close does, and waits until every
+// connection has ended by itself. When ctx ends first, the rest are closed as
+// Drained and ctx's error is returned. It returns once every loop has ended.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.stopping.Store(true)
 	defer e.stopLoops()
-	if e.refuse() {
+	if all := e.listening(); e.refuse(all...) {
 		select {
 		case <-time.After(lameDuck):
 		case <-e.stopped:
 		case <-ctx.Done():
 		}
 	}
-	e.stopAccepting()
+	e.stopAcceptingAll()
 	for e.active.Load() > 0 {
 		select {
 		case <-e.idle:
@@ -155,49 +146,80 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // be called while a Shutdown takes too long.
 func (e *Engine) Close() error {
 	e.stopping.Store(true)
-	e.stopAccepting()
+	e.stopAcceptingAll()
 	e.endAll(Killed)
 	e.stopLoops()
 	return nil
 }
 
-// refuse has the kernel drop the SYNs of new clients, and wake the edge for
-// those that are connected and silent. It reports whether that worked.
-func (e *Engine) refuse() bool {
+// listening returns the listeners that are open.
+func (e *Engine) listening() []*Listener {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, ln := range e.listeners {
+	return slices.DeleteFunc(slices.Clone(e.listeners), func(ln *Listener) bool { return ln == nil })
+}
+
+// refuse has the kernel drop the SYNs of new clients, and wake the edge for
+// those that are connected and silent. It reports whether that worked.
+func (e *Engine) refuse(lns ...*Listener) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ln := range lns {
+		if e.listeners[ln.index] != ln {
+			continue // closed meanwhile
+		}
 		if err := refuseSYN(ln.fd); err != nil {
 			return false
 		}
 	}
-	return e.started && len(e.listeners) > 0
+	return e.started && len(lns) > 0
 }
 
-// stopAccepting empties the accept queues and closes the listeners.
-func (e *Engine) stopAccepting() {
+func (e *Engine) stopAcceptingAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.started || len(e.listeners) == 0 {
+	if e.started {
+		e.stopAccepting(e.listeners...)
+	}
+}
+
+// stopAccepting empties the accept queues of lns and closes them. It is called
+// with e.mu held.
+func (e *Engine) stopAccepting(lns ...*Listener) {
+	open := slices.DeleteFunc(slices.Clone(lns), func(ln *Listener) bool { return ln == nil || e.listeners[ln.index] != ln })
+	if len(open) == 0 {
 		return
 	}
 	for _, l := range e.loops {
-		l.call((*loop).unwatchAll)
+		e.do(l, func(l *loop) {
+			for _, ln := range open {
+				l.unwatch(ln)
+			}
+		})
 	}
 	// One loop empties each accept queue; a client that had connected gets
 	// served, not reset.
-	for i, ln := range e.listeners {
-		e.loops[i%len(e.loops)].call(func(l *loop) {
-			for l.acceptOne(ln) {
+	for _, ln := range open {
+		e.listeners[ln.index] = nil
+		e.do(e.loops[ln.index%len(e.loops)], func(l *loop) {
+			for e.started && l.acceptOne(ln) {
 			}
 			sysClose(ln.fd)
 		})
 	}
-	e.listeners = nil
 	// Connections handed from loop to loop must have arrived before the
 	// count of open ones means anything.
 	for _, l := range e.loops {
-		l.call(func(*loop) {})
+		e.do(l, func(*loop) {})
+	}
+}
+
+// do runs f on a loop's goroutine, or here when the loops do not run.
+func (e *Engine) do(l *loop, f func(*loop)) {
+	if e.started {
+		l.call(f)
+	} else {
+		f(l)
 	}
 }
 
@@ -234,7 +256,9 @@ func (e *Engine) closeLoops() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, ln := range e.listeners {
-		sysClose(ln.fd)
+		if ln != nil {
+			sysClose(ln.fd)
+		}
 	}
 	e.listeners = nil
 	for _, l := range e.loops {
@@ -250,6 +274,7 @@ type LoopStats struct {
 	PipesLent int
 	BytesHeld int // in blocks that are lent
 	Stale     int // events for a descriptor's former owner that were dropped
+	Busiest   int // the most bytes of bulk that went between two looks at the events
 }
 
 // Stats asks every loop. It must not be called from a Session.
@@ -266,13 +291,28 @@ func (e *Engine) Stats() []LoopStats {
 	return all
 }
 
-// ErrDialTimeout is what DialFailed gets when the origin did not answer.
-var ErrDialTimeout = errors.New("connection timed out")
+// Threads returns the ids of the threads that run the loops. It waits until
+// they do.
+func (e *Engine) Threads() (ids []int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.loops {
+		e.do(l, func(l *loop) { ids = append(ids, int(l.thread)) })
+	}
+	return ids
+}
 
 // Descriptors returns how many descriptors a process needs to hold the given
-// number of connections: two for each, the loops' own, the pipes that they
-// may lend, and some for files and resolvers.
-func Descriptors(connections int) int {
+// number of connections with so many loops: two for each connection, the
+// loops' own, and some for files and resolvers. Pipes come on top.
+func Descriptors(connections, loops int) int {
 	const own, others = 4, 64
-	return 2*connections + runtime.GOMAXPROCS(0)*(own+2*maxPipes) + others
+	return 2*connections + loops*own + others
+}
+
+// Pipes returns how many pipes each of so many loops should open at most, of a
+// limit of descriptors: 32, or fewer where they would take more than an eighth
+// of the limit.
+func Pipes(limit uint64, loops int) int {
+	return int(min(maxPipes, limit/8/2/uint64(loops)))
 }

@@ -1,6 +1,10 @@
 package relay
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // readHello reads on until the session has decided. The first read goes to
 // the loop's shared buffer, where a hello that came in one piece is decided
@@ -10,7 +14,9 @@ func (l *loop) readHello(c *Conn) {
 	for f.has(readable) {
 		into := l.buf
 		if f.held != nil {
-			f.held = l.blocks.grow(f.held)
+			if l.growUnfinished(&f.held); c.state == stateClosed {
+				return
+			}
 			into = f.held.buf[f.held.end:]
 		}
 		n, e := sysRecv(c.fds[client], into)
@@ -33,15 +39,41 @@ func (l *loop) readHello(c *Conn) {
 		}
 		v := c.session.Hello(all)
 		if v.Op != More {
-			c.decided = l.now
-			l.follow(c, v, all)
+			l.decide(c, v, all)
 			return
 		}
 		if f.held == nil {
-			f.held = l.blocks.hold(all)
+			// The listener's sockets leave the acknowledgement of a hello to
+			// the answer. A client with Nagle's algorithm waits for this one
+			// before it sends the rest.
+			setInt(c.fds[client], unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+			if l.holdUnfinished(c, &f.held, all); c.state == stateClosed {
+				return
+			}
 		}
 	}
 	l.watchClient(c)
+}
+
+// decide does as the session says of the first bytes, which are all.
+func (l *loop) decide(c *Conn, v Verdict, all []byte) {
+	f := &c.flows[client]
+	c.decided = l.now
+	if f.held != nil {
+		l.finished(f.held)
+	}
+	end := len(all) - v.Hold
+	if v.Hold > 0 {
+		if l.holdUnfinished(c, &c.peek, all[end:]); c.state == stateClosed {
+			return
+		}
+	}
+	if f.held != nil {
+		f.held.off += v.Skip
+		f.held.end -= v.Hold
+	}
+	c.skipped = uint32(v.Skip)
+	l.follow(c, v, all[v.Skip:end])
 }
 
 // watchClient registers the client's socket once; a connection whose hello
@@ -51,17 +83,132 @@ func (l *loop) watchClient(c *Conn) {
 		return
 	}
 	c.watched = true
-	if e := epollAdd(l.epfd, c.fds[client], connEvents, c.token(client)); e != 0 {
-		l.endReset(c, TooManyConnections) // ENOSPC: fs.epoll.max_user_watches
+	if e := l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_ADD, c.fds[client], connEvents, c.token(client)); e != 0 {
+		l.engine.complain(TroubleEpoll, e)
+		l.endReset(c, NoResources)
 	}
 }
 
-// follow does as the session says. unsent is what the client has sent so far.
+// follow does as the session says. unsent is what the client has sent so far
+// for the origin.
 func (l *loop) follow(c *Conn, v Verdict, unsent []byte) {
-	if v.Op == Reject {
-		l.reject(c, v)
+	switch v.Op {
+	case Reject:
+		l.reject(c, v.Farewell)
+	case Wait:
+		l.await(c, v.Timeout, unsent)
+	default:
+		l.dial(c, v, unsent)
+	}
+}
+
+// await leaves the connection alone until it is woken or d has passed.
+func (l *loop) await(c *Conn, d time.Duration, unsent []byte) {
+	c.state, c.phase, c.deadline = stateWaiting, max(c.phase, PhaseDecide), 0
+	c.waits++
+	l.keep(c, unsent)
+	if d > 0 {
+		l.deadline(c, d)
+	}
+	l.watchClient(c)
+	if c.state == stateWaiting && c.flows[client].has(ending) {
+		l.end(c, ClientGone) // announced before, and not again
+	}
+}
+
+// resume asks the session once more, after a wait.
+func (l *loop) resume(c *Conn, err error) {
+	c.deadline = 0
+	l.follow(c, c.session.Resume(err), c.unsent())
+}
+
+// unsent is what is held of the client's bytes, without a prefix.
+func (c *Conn) unsent() []byte {
+	if b := c.flows[client].held; b != nil {
+		return b.bytes()[c.ahead:]
+	}
+	return nil
+}
+
+// keep makes unsent, the last of the bytes that were read, the client's held
+// bytes.
+func (l *loop) keep(c *Conn, unsent []byte) {
+	f := &c.flows[client]
+	switch {
+	case f.held == nil && len(unsent) > 0:
+		f.held = l.blocks.hold(unsent)
+	case f.held != nil && len(unsent) > 0:
+		f.held.off = f.held.end - len(unsent)
+	case f.held != nil:
+		l.blocks.put(f.held)
+		f.held = nil
+	}
+	c.ahead = 0
+}
+
+// Unfinished hellos are listed by age. Each loop may hold its share of
+// Options.HelloMemory in them: with more, it ends its oldest, which are the
+// slowest clients. With one budget for all loops, those that filled it on one
+// would leave nothing to the new clients of another.
+
+// holdUnfinished copies the beginning of a hello into a block, at, and lists
+// it. That may end connections, c too.
+func (l *loop) holdUnfinished(c *Conn, at **block, b []byte) {
+	x := l.blocks.hold(b)
+	*at = x
+	x.owner, x.older = c, l.newest
+	l.relink(x, x, x)
+	l.hellos += len(x.buf)
+	l.keepWithinMemory()
+}
+
+// growUnfinished makes room in a listed block. That may end connections too.
+func (l *loop) growUnfinished(at **block) {
+	x := *at
+	if x.end < len(x.buf) {
 		return
 	}
-	c.idle = v.Idle
-	l.dial(c, v.Target, unsent)
+	g := l.blocks.grow(x)
+	*at = g
+	g.owner, g.older, g.newer = x.owner, x.older, x.newer
+	l.relink(g, g, g)
+	l.hellos += len(g.buf) - len(x.buf)
+	x.owner, x.older, x.newer = nil, nil, nil
+	l.blocks.put(x)
+	l.keepWithinMemory()
+}
+
+// finished takes a block off the list, if it is there.
+func (l *loop) finished(x *block) {
+	if x.owner == nil {
+		return
+	}
+	l.relink(x, x.older, x.newer)
+	x.owner, x.older, x.newer = nil, nil, nil
+	l.hellos -= len(x.buf)
+}
+
+// relink has x's neighbours point to others in its place: the newer one to
+// older, the older one to newer.
+func (l *loop) relink(x, older, newer *block) {
+	if x.newer != nil {
+		x.newer.older = older
+	} else {
+		l.newest = older
+	}
+	if x.older != nil {
+		x.older.newer = newer
+	} else {
+		l.oldest = newer
+	}
+}
+
+// keepWithinMemory ends the connections of the loop's oldest unfinished hellos
+// while all of them hold more than its share. The newest stays: it may be larger
+// than the share of one of many loops.
+func (l *loop) keepWithinMemory() {
+	most := int(l.engine.helloMemory.Load()) / len(l.engine.loops)
+	for most > 0 && l.hellos > most && l.oldest != l.newest {
+		l.end(l.oldest.owner, HelloMemory)
+	}
 }

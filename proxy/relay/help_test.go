@@ -2,8 +2,11 @@ package relay
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,7 +27,8 @@ type edge struct {
 	engine  *Engine
 	addr    netip.AddrPort
 	opened  atomic.Int64
-	records chan Summary
+	records chan closing
+	failed  chan error // what the dials met with
 }
 
 type options struct {
@@ -32,20 +36,27 @@ type options struct {
 	timeouts Timeouts
 	idle     time.Duration
 	targets  []Target
-	reject   Verdict
+	reject   Farewell
 	limit    int // of the hello; 0: none
+	memory   int64
+	kernel   kernel                         // what the kernel does; the zero one refuses nothing
+	verdict  func(*script, Verdict) Verdict // changes the script's dials
+	inspect  func(Side, []byte) Inspection
+	listen   ListenOptions
 }
 
 // serve starts an edge, and closes it when the test ends; by then each
 // connection must have had its record.
 func serve(t testing.TB, o options) *edge {
 	t.Helper()
-	e := &edge{options: o, t: t, records: make(chan Summary, 1<<16)}
+	e := &edge{options: o, t: t, records: make(chan closing, 1<<16), failed: make(chan error, 1<<16)}
 	var err error
 	e.engine, err = New(Options{
-		Loops:      max(1, o.loops),
-		Timeouts:   o.timeouts,
-		NewSession: func(*Conn) Session { return &script{edge: e} },
+		Loops:       max(1, o.loops),
+		Timeouts:    o.timeouts,
+		HelloMemory: o.memory,
+		NewSession:  func(c *Conn) Session { return &script{edge: e, conn: c} },
+		kernel:      o.kernel,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -56,72 +67,111 @@ func serve(t testing.TB, o options) *edge {
 			t.Errorf("%d sessions were opened for %d accepted connections", e.opened.Load(), n)
 		}
 	})
-	if e.addr, err = e.engine.Listen("127.0.0.1:0"); err != nil {
+	ln, err := e.engine.Listen(netip.MustParseAddrPort("127.0.0.1:0"), o.listen)
+	if err != nil {
 		t.Fatal(err)
 	}
+	e.addr = ln.Addr()
 	e.engine.Start()
 	return e
 }
 
 type script struct {
-	edge *edge
-	open bool
-	next int // target
+	edge      *edge
+	conn      *Conn
+	open      bool
+	next      int // target
+	connected int
+	answered  int
 }
 
 func (s *script) Open() Verdict {
 	if s.open {
 		s.edge.t.Error("Open was called twice without Closed")
 	}
-	s.open, s.next = true, 0
+	s.open, s.next, s.connected, s.answered = true, 0, 0, 0
 	s.edge.opened.Add(1)
 	return Verdict{}
 }
 
+// alert is what a rejected client of the scripts gets.
+var alert = Farewell{Bytes: []byte{21, 3, 1, 0, 2, 2, 80}}
+
 func (s *script) Hello(b []byte) Verdict {
 	switch {
 	case s.edge.limit > 0 && len(b) > s.edge.limit:
-		return Verdict{Op: Reject, Reason: HelloTooLarge, Phase: PhaseHello, Bye: ByeAlert, Alert: 50}
+		return Verdict{Op: Reject, Farewell: alert}
 	case bytes.IndexByte(b, '\n') < 0:
 		return Verdict{}
 	case b[0] == 'R':
-		return s.edge.reject
+		return Verdict{Op: Reject, Farewell: s.edge.reject}
 	}
-	return s.dial(NoHealthyServer)
+	return s.dial()
 }
 
-func (s *script) dial(last Reason) Verdict {
+func (s *script) dial() Verdict {
 	if s.next == len(s.edge.targets) {
-		return Verdict{Op: Reject, Reason: last, Phase: PhaseDial, Bye: ByeAlert, Alert: 80}
+		return Verdict{Op: Reject, Farewell: alert}
 	}
 	s.next++
-	return Verdict{Op: Dial, Target: s.edge.targets[s.next-1], Idle: s.edge.idle}
+	v := Verdict{Op: Dial, Target: s.edge.targets[s.next-1], Idle: s.edge.idle}
+	if s.edge.verdict != nil {
+		v = s.edge.verdict(s, v)
+	}
+	return v
 }
 
-func (s *script) DialFailed(err error) Verdict {
-	if err == ErrDialTimeout {
-		return s.dial(DialTimeout)
+func (s *script) DialFailed(err error, _ time.Duration) Verdict {
+	s.edge.failed <- err
+	return s.dial()
+}
+
+func (s *script) Resume(err error) Verdict {
+	if err != nil {
+		s.edge.failed <- err
 	}
-	return s.dial(DialRefused)
+	return s.dial()
+}
+
+func (s *script) Connected(time.Duration) { s.connected++ }
+func (s *script) Answered()               { s.answered++ }
+
+func (s *script) Inspect(from Side, b []byte) Inspection {
+	if s.edge.inspect == nil {
+		s.edge.t.Error("Inspect was called unasked")
+		return Inspection{Pass: len(b)}
+	}
+	return s.edge.inspect(from, b)
 }
 
 func (s *script) Closed(sum Summary) {
 	if !s.open {
 		s.edge.t.Error("Closed was called twice")
 	}
+	if s.connected > 1 || s.answered > s.connected {
+		s.edge.t.Errorf("Connected was called %d times, Answered %d times", s.connected, s.answered)
+	}
 	s.open = false
-	s.edge.records <- sum
+	s.edge.records <- closing{sum, s.conn.Peer()}
+}
+
+// A closing is what is known of a connection at its end.
+type closing struct {
+	Summary
+	client netip.AddrPort
 }
 
 // record waits for the next record.
-func (e *edge) record() Summary {
+func (e *edge) record() Summary { return e.closing().Summary }
+
+func (e *edge) closing() closing {
 	e.t.Helper()
 	select {
 	case s := <-e.records:
 		return s
 	case <-time.After(testkit.Patience):
 		e.t.Fatalf("no record after %s; loops hold %+v", testkit.Patience, e.engine.Stats())
-		return Summary{}
+		return closing{}
 	}
 }
 
@@ -133,6 +183,34 @@ func (e *edge) wantRecord(r Reason, p Phase) Summary {
 		e.t.Errorf("record says %q in phase %s, want %q in %s", s.Reason, s.Phase, r, p)
 	}
 	return s
+}
+
+// wantFailed compares what the last dial, or the last wait, met with; nil is
+// none at all.
+func (e *edge) wantFailed(want error) {
+	e.t.Helper()
+	var got error
+	for len(e.failed) > 0 {
+		got = <-e.failed
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		e.t.Errorf("the session hears of %v, want %v", got, want)
+	}
+}
+
+// connection returns the edge's only open connection, as it is at the moment.
+func (e *edge) connection() (c Conn) {
+	e.t.Helper()
+	for _, l := range e.engine.loops {
+		l.call(func(l *loop) {
+			for _, x := range l.conns {
+				if x.state != stateClosed {
+					c = *x
+				}
+			}
+		})
+	}
+	return c
 }
 
 // settle returns when every loop has dealt with what had happened before.
@@ -253,7 +331,9 @@ func useUpDescriptors(t testing.TB) (free func()) {
 // runtime's help.
 func rawListener(t testing.TB) (int, netip.AddrPort) {
 	t.Helper()
-	fd, at, err := listen("127.0.0.1:0")
+	var ln Listener
+	err := ln.bind(netip.MustParseAddrPort("127.0.0.1:0"), ListenOptions{})
+	fd, at := ln.fd, ln.addr
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,4 +342,10 @@ func rawListener(t testing.TB) (int, netip.AddrPort) {
 		t.Fatal(err)
 	}
 	return int(fd), at
+}
+
+// TestMain leaves the tests Ps beside the loops', as the program does.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	os.Exit(m.Run())
 }

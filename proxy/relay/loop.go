@@ -2,10 +2,9 @@ package relay
 
 import (
 	"fmt"
-	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,26 +31,33 @@ type loop struct {
 	engine *Engine
 	index  int
 	epfd   int32
-	poll   *os.File // epfd, as the runtime's poller knows it
-	raw    syscall.RawConn
-	fetch  func(uintptr) bool // fetches events, for raw; made once, since a method value is an allocation
-	timer  int32              // timerfd
-	wakeup int32              // eventfd
+	thread int   // the id of the thread that runs the loop
+	holds  bool  // see wait
+	timer  int32 // timerfd
+	wakeup int32 // eventfd
 	events [batch]unix.EpollEvent
 	ready  int // events fetched by the last poll
 
-	now       int64 // nanoseconds since the engine's epoch, read once a batch
+	now       int64     // nanoseconds since the engine's epoch, read once a batch
+	wallAt    int64     // when epoch was last taken
+	epoch     time.Time // by the wall clock of that moment, the engine's start
 	conns     []*Conn
 	free      []*Conn
-	queue     []*Conn // connections that have used up their turn
-	turn      []*Conn // queue's spare
+	queue     queue
+	left      int // bytes that the present step may still move
+	busiest   int // the most that a round has moved
 	wheel     wheel
-	listeners []*listener
-	armed     int64 // the tick that the timer is set to; 0: none
+	listeners []*Listener      // by index; nil where there is none
+	knocking  map[*Conn]string // unix origins with a full backlog, by path
+	armed     int64            // the tick that the timer is set to; 0: none
 
 	buf    []byte
 	blocks blocks
+	oldest *block // of the unfinished hellos, with its newer ones
+	newest *block
+	hellos int // bytes that those hold
 	pipes  pipes
+	kernel kernel
 	addr   sockaddr // scratch
 	size   uint32
 	spare  int32 // a descriptor to give up when there are no more
@@ -65,8 +71,10 @@ type loop struct {
 }
 
 func newLoop(e *Engine, index int) (_ *loop, err error) {
-	l := &loop{engine: e, index: index, buf: make([]byte, readSize), timer: -1, wakeup: -1, epfd: -1}
-	l.fetch = l.fetchEvents
+	l := &loop{
+		engine: e, index: index, kernel: e.options.kernel, buf: make([]byte, readSize),
+		pipes: pipes{most: e.options.Pipes}, knocking: make(map[*Conn]string), timer: -1, wakeup: -1, epfd: -1,
+	}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -76,16 +84,7 @@ func newLoop(e *Engine, index int) (_ *loop, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	// The runtime takes a descriptor into its poller only if it is in
-	// non-blocking mode.
-	if err := unix.SetNonblock(epfd, true); err != nil {
-		unix.Close(epfd)
-		return nil, err
-	}
-	l.epfd, l.poll = int32(epfd), os.NewFile(uintptr(epfd), "epoll")
-	if l.raw, err = l.poll.SyscallConn(); err != nil {
-		return nil, err
-	}
+	l.epfd = int32(epfd)
 	if err := l.openWakers(); err != nil {
 		return nil, err
 	}
@@ -113,79 +112,118 @@ func (l *loop) openWakers() error {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	l.wakeup = int32(w)
-	if e := epollAdd(l.epfd, l.timer, unix.EPOLLIN|unix.EPOLLET, tokenTimer); e != 0 {
-		return e
-	}
-	if e := epollAdd(l.epfd, l.wakeup, unix.EPOLLIN|unix.EPOLLET, tokenWake); e != 0 {
-		return e
+	for _, own := range []struct {
+		fd    int32
+		token uint64
+	}{{l.timer, tokenTimer}, {l.wakeup, tokenWake}} {
+		if e := epollCtl(l.epfd, unix.EPOLL_CTL_ADD, own.fd, unix.EPOLLIN|unix.EPOLLET, own.token); e != 0 {
+			return fmt.Errorf("epoll_ctl: %w", e)
+		}
 	}
 	return nil
 }
 
 // watch has the loop accept from ln, which every loop does.
-func (l *loop) watch(ln *listener) error {
-	if e := epollAdd(l.epfd, ln.fd, listenEvents, tokenListener+uint64(len(l.listeners))); e != 0 {
-		return e
+func (l *loop) watch(ln *Listener) error {
+	e := l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_ADD, ln.fd, listenEvents, tokenListener+uint64(ln.index))
+	if e != 0 {
+		return fmt.Errorf("epoll_ctl: %w", e)
 	}
-	l.listeners = append(l.listeners, ln)
+	for len(l.listeners) <= ln.index {
+		l.listeners = append(l.listeners, nil)
+	}
+	l.listeners[ln.index] = ln
 	return nil
 }
 
-// unwatchAll leaves every listener to whoever closes it. Their places stay,
-// since an event for one may still be in the batch.
-func (l *loop) unwatchAll() {
-	for i, ln := range l.listeners {
-		if ln != nil {
-			unix.EpollCtl(int(l.epfd), unix.EPOLL_CTL_DEL, int(ln.fd), nil)
-			l.listeners[i] = nil
-		}
+// unwatch leaves a listener to the caller, who closes it.
+func (l *loop) unwatch(ln *Listener) {
+	if ln.index < len(l.listeners) && l.listeners[ln.index] == ln {
+		l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
+		l.listeners[ln.index] = nil
 	}
 }
 
 func (l *loop) close() {
 	l.pipes.closeAll()
-	for _, fd := range []int32{l.timer, l.wakeup, l.spare} {
+	l.blocks.closeAll()
+	for _, fd := range []int32{l.timer, l.wakeup, l.spare, l.epfd} {
 		if fd > 0 {
 			sysClose(fd)
 		}
 	}
-	if l.poll != nil {
-		l.poll.Close()
-	}
 }
 
 func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l.thread = unix.Gettid()
+	askForPromptness()
 	l.tellTime()
 	for !l.stop {
 		l.wait()
-		l.tellTime()
-		for i := range l.ready {
-			l.dispatch(&l.events[i])
-		}
-		l.takeTurns()
-		l.armTimer()
+		l.cycle()
 	}
 }
 
-// wait fetches the next events. With nothing to do it parks in the runtime's
-// poller until the epoll descriptor itself is readable: a blocking epoll_wait
-// would cost a hand-off of the processor each time.
+// askForPromptness has the kernel run this thread soon after it wakes up, in
+// short slices (Linux 6.12; older kernels ignore it). It takes no share of the
+// processor from other threads.
+func askForPromptness() {
+	const slice = 100_000 // nanoseconds, the least that the kernel takes
+	if a, err := unix.SchedGetAttr(0, 0); err == nil && a.Policy == unix.SCHED_NORMAL {
+		a.Runtime = slice
+		unix.SchedSetAttr(0, a, 0) // without it wake-ups are as late as any thread's
+	}
+}
+
+// cycle deals with the events that were fetched, and gives the queue a round.
+func (l *loop) cycle() {
+	l.tellTime()
+	for i := range l.ready {
+		l.dispatch(&l.events[i])
+	}
+	l.takeTurns()
+	l.armTimer()
+}
+
+// holdTime, in milliseconds, is how long a loop waits with its P in its hands.
+// The runtime takes a P from a thread that has kept it for 10 ms.
+const holdTime = 5
+
+// wait fetches the next events. With nothing to do it blocks in the kernel, on
+// the loop's own thread: parking in the runtime's poller would cost a second
+// epoll and a turn of the scheduler for each wake-up.
+//
+// A loop that is busy does not tell the scheduler that it blocks, where there
+// are more Ps than loops. It would lose its P to whatever is runnable, such as
+// the collector's workers, and stand in line for it after each wake-up. A loop
+// that nothing happens to for holdTime gives its P up. The runtime's signals
+// end the wait, so that a loop does not hold up a stop of the world.
 func (l *loop) wait() {
-	if len(l.queue) > 0 {
-		l.ready = epollPoll(l.epfd, l.events[:])
+	switch {
+	case l.queue.len() > 0:
+		l.ready, _ = epollHold(l.epfd, l.events[:], 0)
 		return
+	case l.holds:
+		var e unix.Errno
+		if l.ready, e = epollHold(l.epfd, l.events[:], holdTime); l.ready > 0 || e != 0 {
+			return
+		}
 	}
-	if err := l.raw.Read(l.fetch); err != nil {
-		panic("relay: parking on epoll: " + err.Error()) // the descriptor is the loop's own
-	}
+	l.ready = epollWait(l.epfd, l.events[:])
 }
 
-func (l *loop) fetchEvents(uintptr) bool {
-	l.ready = epollPoll(l.epfd, l.events[:])
-	return l.ready > 0
+// tellTime reads the monotonic clock, by which everything is timed, and now
+// and then the wall clock too: records show the latter, and a machine that
+// starts with a wrong one gets it right later.
+func (l *loop) tellTime() {
+	l.now = max(1, int64(time.Since(l.engine.epoch)))
+	if l.wallAt == 0 || l.now-l.wallAt >= int64(time.Second) {
+		l.wallAt = l.now
+		l.epoch = time.Now().Round(0).Add(-time.Duration(l.now))
+	}
 }
-
-func (l *loop) tellTime() { l.now = max(1, int64(time.Since(l.engine.epoch))) }
 
 func (l *loop) dispatch(ev *unix.EpollEvent) {
 	t := token(ev)
@@ -202,6 +240,11 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 	if ev.Events&unix.EPOLLERR != 0 && c.state == stateRelaying {
 		l.destDied(c, 1-side)
 	}
+	if c.isHeavy() {
+		l.enqueue(c)
+		return
+	}
+	l.left = lightBytes
 	l.step(c, side, ev.Events)
 }
 
@@ -232,16 +275,21 @@ func (l *loop) step(c *Conn, side int, events uint32) {
 	switch c.state {
 	case stateHello:
 		l.readHello(c)
+	case stateWaiting:
+		// A client that has sent its end does not wait for an answer.
+		if c.flows[client].has(ending) {
+			l.end(c, ClientGone)
+		}
 	case stateDialing:
 		switch {
 		case side == origin:
 			l.dialProgress(c)
 		case events&unix.EPOLLERR != 0:
-			l.end(c, ClientReset)
+			l.end(c, lossOf(client, socketError(c.fds[client])))
 		}
 	case stateRelaying:
 		l.relay(c)
-	case stateLeaving:
+	case stateLingering:
 		l.discard(c)
 	}
 }
@@ -263,26 +311,6 @@ func (l *loop) dispatchOther(t uint32) {
 		if ln := l.listeners[t-tokenListener]; ln != nil {
 			l.accept(ln)
 		}
-	}
-}
-
-// takeTurns gives every connection that had more to do another turn, in the
-// order in which they asked.
-func (l *loop) takeTurns() {
-	l.queue, l.turn = l.turn[:0], l.queue
-	for i, c := range l.turn {
-		l.turn[i] = nil
-		c.queued = false
-		if c.state != stateClosed {
-			l.step(c, client, 0)
-		}
-	}
-}
-
-func (l *loop) enqueue(c *Conn) {
-	if !c.queued {
-		c.queued = true
-		l.queue = append(l.queue, c)
 	}
 }
 
@@ -344,5 +372,6 @@ func (l *loop) stats() LoopStats {
 		PipesLent: l.pipes.open - len(l.pipes.free),
 		BytesHeld: l.blocks.lent,
 		Stale:     l.stale,
+		Busiest:   l.busiest,
 	}
 }

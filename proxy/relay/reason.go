@@ -1,50 +1,37 @@
 package relay
 
-// Reason says why a connection ended. Each has its own metric and its own
-// place in the access record.
+// Reason says how the engine saw a connection end. A session has reasons of
+// its own for the connections that it rejects.
 type Reason uint8
 
 // The reasons, by the step of a connection's life that they end.
 const (
-	NoReason Reason = iota
-	// admit
-	TooManyConnections
-	// hello
-	ClientGone
-	HelloTimeout
-	HelloTooLarge
-	HelloMalformed
-	NotTLS
-	// decide
-	NoSNI
-	NoRoute
-	DeniedAddress
-	NoHealthyServer
-	// dial
-	DialRefused
-	DialTimeout
-	// relay
-	ClientClosed
-	OriginClosed
-	ClientReset
-	OriginReset
-	IdleTimeout
-	HalfCloseTimeout
-	// any
-	Drained
-	Killed
+	NoReason         Reason = iota
+	Rejected                // the session said so, and knows why
+	NoDescriptor            // the process has no descriptor left
+	NoResources             // the kernel has no memory, or lets the user watch no more descriptors
+	ClientGone              // the client ended before the session had decided
+	HelloTimeout            // the first bytes did not suffice in time
+	HelloMemory             // unfinished hellos hold too much memory together, and this one is the oldest
+	ClientClosed            // both sides ended in order, the client first
+	OriginClosed            // the same, the origin first
+	ClientReset             // the client reset the connection
+	OriginReset             // the origin did
+	ClientLost              // the client does not answer any more (keep-alive, or bytes without acknowledgement)
+	OriginLost              // the origin does not
+	IdleTimeout             // no byte moved
+	HalfCloseTimeout        // no byte moved after one side had ended
+	Drained                 // open when Shutdown's patience ended
+	Killed                  // open at Close
 )
 
 var reasonNames = [...]string{
-	"", "too_many_connections",
-	"client_gone", "hello_timeout", "hello_too_large", "hello_malformed", "not_tls",
-	"no_sni", "no_route", "denied_address", "no_healthy_server",
-	"dial_refused", "dial_timeout",
-	"client_closed", "origin_closed", "client_reset", "origin_reset", "idle_timeout", "half_close_timeout",
-	"drained", "killed",
+	"none", "rejected", "no descriptor", "no resources", "client gone", "hello timeout", "hello memory",
+	"client closed", "origin closed", "client reset", "origin reset", "client lost", "origin lost",
+	"idle timeout", "half-close timeout", "drained", "killed",
 }
 
-// String returns the name that records and metrics use.
+// String is for messages; records have names of their own.
 func (r Reason) String() string { return reasonNames[r] }
 
 // Phase is the step that a connection had reached.

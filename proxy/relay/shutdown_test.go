@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -76,14 +77,14 @@ func TestShutdownClosesTheRestAsDrained(t *testing.T) {
 // reason already; the end of the drain does not change it.
 func TestDrainDoesNotRenameWhatHasEnded(t *testing.T) {
 	testkit.NoLeaks(t)
-	e := serve(t, options{reject: Verdict{Op: Reject, Reason: NoRoute, Phase: PhaseDecide, Bye: ByeAlert, Alert: 112}})
+	e := serve(t, options{reject: alert})
 	client := e.dial()
 	client.Send("R\n")
-	client.Want("\x15\x03\x01\x00\x02\x02\x70")
+	client.Want("\x15\x03\x01\x00\x02\x02\x50")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	e.engine.Shutdown(ctx)
-	e.wantRecord(NoRoute, PhaseDecide)
+	e.wantRecord(Rejected, PhaseHello)
 }
 
 func TestCloseKills(t *testing.T) {
@@ -222,7 +223,7 @@ func TestCloseWithoutStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := engine.Listen("127.0.0.1:0"); err != nil {
+	if _, err := engine.Listen(netip.MustParseAddrPort("127.0.0.1:0"), ListenOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := engine.Shutdown(t.Context()); err != nil {
@@ -234,18 +235,21 @@ func TestListenWhileRunning(t *testing.T) {
 	testkit.NoLeaks(t)
 	o := newOrigins(t)
 	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
-	var err error
-	if e.addr, err = e.engine.Listen("127.0.0.1:0"); err != nil {
+	ln, err := e.engine.Listen(netip.MustParseAddrPort("127.0.0.1:0"), ListenOptions{Value: "second"})
+	if err != nil {
 		t.Fatal(err)
 	}
+	e.addr = ln.Addr()
 	client, server := e.pair(o)
+	c := e.connection()
+	if got := c.Listener(); got != ln || got.Value() != "second" {
+		t.Errorf("connection has listener %v, want the second", got.Addr())
+	}
 	client.Close()
 	server.WantEnd(nil)
 	server.Close()
-	if s := e.wantRecord(ClientClosed, PhaseRelay); s.Listener != 1 {
-		t.Errorf("record says listener %d, want 1", s.Listener)
-	}
-	if _, err := e.engine.Listen(e.addr.String()); err == nil {
+	e.wantRecord(ClientClosed, PhaseRelay)
+	if _, err := e.engine.Listen(e.addr, ListenOptions{}); err == nil {
 		t.Errorf("a second Listen(%q) is no error, want address in use", e.addr)
 	}
 }

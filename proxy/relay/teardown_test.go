@@ -188,7 +188,7 @@ func TestClientFinThenResetDuringTheAnswer(t *testing.T) {
 	server.WantEnd(nil)
 	client.Reset()
 	e.settle()
-	chunk := make([]byte, farewellBytes)
+	chunk := make([]byte, lastBytes)
 	for err := error(nil); err == nil; {
 		_, err = server.Write(chunk)
 	}

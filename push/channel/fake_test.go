@@ -328,10 +328,14 @@ func (t *terminal) codes() []wire.Code {
 	return slices.Clone(t.closed)
 }
 
+// patience bounds the wait for what has to come. It is not what a busy machine
+// takes, but when to believe that it never will.
+const patience = 5 * time.Minute
+
 // until waits for a condition of what the terminal has seen.
 func (t *terminal) until(tb testing.TB, what string, done func() bool) {
 	tb.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		t.mu.Lock()
 		change := t.change
@@ -342,7 +346,7 @@ func (t *terminal) until(tb testing.TB, what string, done func() bool) {
 		select {
 		case <-change:
 		case <-deadline:
-			tb.Fatalf("after 20 seconds: no %s; sent %v, closed %v", what, t.seqs(), t.codes())
+			tb.Fatalf("after %s: no %s; sent %v, closed %v", patience, what, t.seqs(), t.codes())
 		}
 	}
 }

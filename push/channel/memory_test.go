@@ -63,8 +63,8 @@ func settled(tb testing.TB, r *Registry) {
 	go func() { r.tasks.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
-		tb.Fatal("channels with nothing to do still do something after 20 seconds")
+	case <-time.After(patience):
+		tb.Fatalf("channels with nothing to do still do something after %s", patience)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -17,15 +18,16 @@ import (
 	"keyhole/push/wire"
 )
 
-// schedules is set to find rarer ones: go test -run Model ./push/channel -schedules 5000
-var schedules = flag.Uint64("schedules", 30, "how many random histories TestP6Model plays")
+// Rarer histories are found by: go test -run Model ./push/channel -schedules 5000
+var schedules = flag.Uint64("schedules", 10, "how many random histories TestP6Model plays; more while make soak has time")
 
 // TestP6Model plays random histories of publishing, connecting, losing the
 // connection, acknowledging and reporting states, on one or two nodes, with
 // a store and sinks that take their time and fail, and compares what terminals
 // are sent with what they ought to be.
 func TestP6Model(t *testing.T) {
-	for seed := range *schedules {
+	end := time.Now().Add(soakTime(t))
+	for seed := uint64(0); seed < *schedules || time.Now().Before(end); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel(t, seed)
 			m.play()
@@ -39,6 +41,19 @@ func TestP6Model(t *testing.T) {
 			return
 		}
 	}
+}
+
+// soakTime is for how long make soak has a test go on; 0: it is not make soak.
+func soakTime(t *testing.T) time.Duration {
+	text := os.Getenv("KEYHOLE_SOAK")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("KEYHOLE_SOAK: %v", err)
+	}
+	return d
 }
 
 // A model is one history, and what is known to be true of it.

@@ -26,7 +26,8 @@ import (
 	"keyhole/push/wire"
 )
 
-// patience is how long a test waits for what has to come. The clock of a
+// patience bounds the wait for what has to come. It is not what a busy machine
+// takes, but when to believe that it never will. The clock of a
 // synctest bubble starts in the year 2000, and there it costs nothing to wait.
 func patience() time.Duration {
 	if time.Now().Year() < 2010 {

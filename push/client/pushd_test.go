@@ -283,7 +283,7 @@ func TestRealServerDrains(t *testing.T) {
 	r := p.started(cfg)
 	p.node("b")
 	drained := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
 	defer cancel()
 	go func() { drained <- first.Shutdown(ctx) }()
 	var want []string
@@ -396,7 +396,7 @@ func TestK7RealServerRenewsItsKey(t *testing.T) {
 		return !slices.Equal(profile.record(t).Servers, before.Servers)
 	})
 	p.node("b")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
 	defer cancel()
 	if err := first.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown() = %v, want nil", err)

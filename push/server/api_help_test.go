@@ -345,12 +345,12 @@ func (a *apiServer) until(what string, done func() bool) {
 	a.t.Helper()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for !done() {
 		select {
 		case <-look.C:
 		case <-late:
-			a.t.Fatalf("waited 20 s until %s", what)
+			a.t.Fatalf("waited %s until %s", patience, what)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -92,7 +91,7 @@ func (p *phone) dial() *phone {
 
 func (p *phone) tryDial() error {
 	p.hangUp()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	transport := &http.Transport{DialTLSContext: p.dialTLS}
 	defer transport.CloseIdleConnections()

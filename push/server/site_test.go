@@ -36,6 +36,10 @@ const (
 	siteHash = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$M7jw0GQI4Kfcxf+xPldfNRYttP89scc9XVAYAcaZ0U0"
 )
 
+// patience bounds the wait for what has to come. It is not what a busy machine
+// takes, but when to believe that it never will.
+const patience = 5 * time.Minute
+
 // A site is one server on a loopback address, with a store and an account of
 // its own.
 type site struct {
@@ -126,7 +130,7 @@ func (s *site) serve(wrap func(net.Listener) net.Listener) {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				s.t.Errorf("Serve: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			s.t.Error("Serve has not returned")
 		}
 	})

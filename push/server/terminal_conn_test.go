@@ -34,7 +34,7 @@ func TestFirstFrameOnTheHeelsOfTheUpgrade(t *testing.T) {
 	if _, err := conn.Write(append([]byte(request), masked(hello)...)); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	r := bufio.NewReader(conn)
 	response, err := http.ReadResponse(r, nil)
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {

@@ -61,7 +61,7 @@ func TestT3ABacklogOfAnyLength(t *testing.T) {
 		for _, page := range []int{200, 1024, 5000} {
 			var got []uint64
 			for after := uint64(0); ; {
-				found, err := s.Backlog(within(t, time.Minute), filter, after, 1<<62, page)
+				found, err := s.Backlog(within(t, patience), filter, after, 1<<62, page)
 				if err != nil {
 					t.Fatalf("Backlog: %v", err)
 				}

@@ -32,7 +32,7 @@ func publishThrough(t *testing.T, stores ...*Store) *traffic {
 			tr.done.Go(func() {
 				for i := 0; ctx.Err() == nil; i++ {
 					id := fmt.Sprintf("%d/%d/%d", n, worker, i)
-					seq, _, err := s.Publish(within(t, time.Minute), Message{ID: id, Token: hash(i % 50), Topic: id, Data: []byte(id)})
+					seq, _, err := s.Publish(within(t, patience), Message{ID: id, Token: hash(i % 50), Topic: id, Data: []byte(id)})
 					if err != nil {
 						t.Errorf("Publish(%q): %v", id, err)
 						return
@@ -76,20 +76,24 @@ func TestP6NothingIsLostWhenAServerOfTheClusterIsKilled(t *testing.T) {
 	start := subA.Last()
 	tr := publishThrough(t, a, b)
 	tr.more(t, 20)
-	for _, victim := range []struct {
+	victims := []struct {
 		role string
 		name func() string
 	}{
 		{"stream's leader", func() string { return c.settled(a).Leader }},
 		{"consumer's server", func() string { return c.consumerServer(a) }},
 		{"server that a node is connected to", func() string { return b.nc.ConnectedServerName() }},
-	} {
+	}
+	soak := soakTime(t)
+	end := time.Now().Add(soak)
+	for n := 0; n == 0 || soak > 0 && (n < len(victims) || time.Now().Before(end)); n++ {
+		victim := victims[n%len(victims)]
 		c.settled(a)
 		i := c.index(victim.name())
 		began := time.Now()
 		c.kill(i)
 		acked := tr.last()
-		if got, err := b.Last(within(t, time.Minute)); err != nil || got < acked {
+		if got, err := b.Last(within(t, patience)); err != nil || got < acked {
 			t.Errorf("%s killed: Last = %d, %v, want %d or more, which was acknowledged", victim.role, got, err, acked)
 		}
 		tr.more(t, 20)
@@ -138,7 +142,7 @@ func checkBacklogs(t *testing.T, s *Store, acked []uint64) {
 	t.Helper()
 	var stored []uint64
 	for token := range 50 {
-		found, err := s.Backlog(within(t, time.Minute), TokenFilter(hash(token)), 0, acked[len(acked)-1], 1<<20)
+		found, err := s.Backlog(within(t, patience), TokenFilter(hash(token)), 0, acked[len(acked)-1], 1<<20)
 		if err != nil {
 			t.Fatalf("Backlog: %v", err)
 		}
@@ -166,7 +170,7 @@ func TestP6ABacklogIsReadFromAServerThatHasAllOfIt(t *testing.T) {
 		err   error
 	}
 	answers := make(chan answer)
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	go func() {
 		found, err := b.Backlog(ctx, filter, 0, last+1, 10)
 		answers <- answer{found, err}
@@ -209,7 +213,7 @@ func TestT1OneTokenOnEveryNode(t *testing.T) {
 		texts := make(chan string, 2)
 		for _, s := range []*Store{a, b} {
 			go func() {
-				text, _, err := s.TokenOf(within(t, time.Minute), "ann", device, "mail")
+				text, _, err := s.TokenOf(within(t, patience), "ann", device, "mail")
 				if err != nil {
 					t.Errorf("TokenOf: %v", err)
 				}
@@ -219,11 +223,11 @@ func TestT1OneTokenOnEveryNode(t *testing.T) {
 		if one, two := <-texts, <-texts; one != two {
 			t.Fatalf("TokenOf at two nodes = %q and %q, want one token", one, two)
 		}
-		n, err := a.CreateSession(within(t, time.Minute), Session{ID: device, User: "ann", Expires: time.Now().Add(time.Hour).UnixMilli()})
+		n, err := a.CreateSession(within(t, patience), Session{ID: device, User: "ann", Expires: time.Now().Add(time.Hour).UnixMilli()})
 		if err != nil {
 			t.Fatalf("CreateSession: %v", err)
 		}
-		if got, err := b.Session(within(t, time.Minute), device); err != nil || got != n {
+		if got, err := b.Session(within(t, patience), device); err != nil || got != n {
 			t.Fatalf("Session at another node = %+v, %v, want %+v", got, err, n)
 		}
 		checkOneUpdateWins(t, n, a, b)
@@ -237,7 +241,7 @@ func checkOneUpdateWins(t *testing.T, n Session, stores ...*Store) {
 	errs := make(chan error, len(stores))
 	for _, s := range stores {
 		go func() {
-			_, err := s.UpdateSession(within(t, time.Minute), n)
+			_, err := s.UpdateSession(within(t, patience), n)
 			errs <- err
 		}()
 	}
@@ -257,7 +261,7 @@ func checkOneUpdateWins(t *testing.T, n Session, stores ...*Store) {
 func TestReadyNeedsAQuorum(t *testing.T) {
 	c := startCluster(t)
 	s := c.open(t)
-	if err := s.Ready(within(t, time.Minute)); err != nil {
+	if err := s.Ready(within(t, patience)); err != nil {
 		t.Errorf("Ready = %v, want nil", err)
 	}
 	c.kill(0)
@@ -273,7 +277,7 @@ func TestReadyNeedsAQuorum(t *testing.T) {
 func TestAServerWithoutStorage(t *testing.T) {
 	s := startServers(t, natsConfig{Name: "alone", Dir: t.TempDir(), Port: freePorts(t, 1)[0], MaxStore: 2 << 20}).open(t)
 	for i := range 2000 {
-		_, _, err := s.Publish(within(t, time.Minute), Message{ID: fmt.Sprint(i), Token: hash(1), Data: make([]byte, 4000)})
+		_, _, err := s.Publish(within(t, patience), Message{ID: fmt.Sprint(i), Token: hash(1), Data: make([]byte, 4000)})
 		if err == nil {
 			continue
 		}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"keyhole/push/wire"
 )
@@ -47,7 +46,11 @@ func publisherChild() error {
 func TestP6NothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 	dir := t.TempDir()
 	acked := map[string]bool{}
-	for _, after := range []int{1, 100, 1500} {
+	kills := []int{1, 400}
+	if soakTime(t) > 0 {
+		kills = []int{1, 100, 1500}
+	}
+	for _, after := range kills {
 		for _, id := range killedPublisher(t, dir, after) {
 			acked[id] = true
 		}
@@ -99,7 +102,7 @@ func everyBacklog(t *testing.T, s *Store, tokens int) map[string]bool {
 	t.Helper()
 	ids := map[string]bool{}
 	for token := range tokens {
-		found, err := s.Backlog(within(t, time.Minute), TokenFilter(hash(token)), 0, 1<<62, 1000)
+		found, err := s.Backlog(within(t, patience), TokenFilter(hash(token)), 0, 1<<62, 1000)
 		if err != nil {
 			t.Fatalf("Backlog: %v", err)
 		}
@@ -143,7 +146,7 @@ func fullDiskChild() error {
 	if err := os.WriteFile(ballast, make([]byte, 8<<20), 0o600); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s, err := Open(ctx, Config{Dir: dir, MinFree: 1, Log: quiet})
 	if err != nil {
@@ -201,17 +204,17 @@ func fill(ctx context.Context, s *Store) (stored int, err error) {
 	}
 }
 
+// refuses checks that a full disk is known: with a context that is over there is
+// no time to find out.
 func refuses(ctx context.Context, s *Store, dir string) error {
-	began := time.Now()
-	if err := s.Ready(ctx); !errors.Is(err, wire.DiskFull) {
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.Ready(over); !errors.Is(err, wire.DiskFull) {
 		return fmt.Errorf("Ready on a full disk = %v, want %s", err, wire.DiskFull)
 	}
-	_, _, err := s.Publish(ctx, Message{ID: "refused", Token: hash(0), Data: make([]byte, 4000)})
+	_, _, err := s.Publish(over, Message{ID: "refused", Token: hash(0), Data: make([]byte, 4000)})
 	if !errors.Is(err, wire.DiskFull) || !strings.Contains(err.Error(), dir) {
 		return fmt.Errorf("Publish on a full disk = %v, want %s and the folder", err, wire.DiskFull)
-	}
-	if took := time.Since(began); took > time.Second {
-		return fmt.Errorf("a full disk was noticed after %s, want at once", took)
 	}
 	if _, err := s.Users(ctx); err != nil {
 		return fmt.Errorf("Users on a full disk: %w", err)

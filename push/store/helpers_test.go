@@ -68,6 +68,23 @@ func open(t testing.TB, c Config) *Store {
 	return s
 }
 
+// patience bounds the wait for what has to come. It is not what a busy machine
+// takes, but when to believe that it never will.
+const patience = testkit.Patience
+
+// soakTime is for how long make soak has a test go on; 0: it is not make soak.
+func soakTime(t testing.TB) time.Duration {
+	text := os.Getenv("KEYHOLE_SOAK")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("KEYHOLE_SOAK: %v", err)
+	}
+	return d
+}
+
 // within is a context for one call.
 func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), d)
@@ -130,7 +147,7 @@ func hash(n int) string { return TokenHash("token " + strconv.Itoa(n)) }
 
 func publish(t testing.TB, s *Store, m Message) uint64 {
 	t.Helper()
-	seq, _, err := s.Publish(within(t, 20*time.Second), m)
+	seq, _, err := s.Publish(within(t, patience), m)
 	if err != nil {
 		t.Fatalf("Publish(%q): %v", m.ID, err)
 	}
@@ -139,7 +156,7 @@ func publish(t testing.TB, s *Store, m Message) uint64 {
 
 func subscribe(t testing.TB, s *Store, h Handler) *Subscription {
 	t.Helper()
-	sub, err := s.Subscribe(within(t, 20*time.Second), h)
+	sub, err := s.Subscribe(within(t, patience), h)
 	if err != nil {
 		t.Fatalf("Subscribe: %v", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -151,7 +150,7 @@ func (c *cluster) url() string {
 
 func (c *cluster) open(t *testing.T) *Store {
 	t.Helper()
-	s, err := Open(within(t, time.Minute), Config{
+	s, err := Open(within(t, patience), Config{
 		URL: c.url(), Replicas: len(c.configs), Secret: make([]byte, secretSize), Backlog: 1 << 20, Log: quiet,
 	})
 	if err != nil {
@@ -167,7 +166,7 @@ func (c *cluster) settled(s *Store) *jetstream.ClusterInfo {
 	var info *jetstream.StreamInfo
 	eventually(c.t, "all servers have caught up", func() bool {
 		var err error
-		info, err = s.streamInfo(within(c.t, time.Minute), messageStream, "")
+		info, err = s.streamInfo(within(c.t, patience), messageStream, "")
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -186,7 +185,7 @@ func (c *cluster) settled(s *Store) *jetstream.ClusterInfo {
 func (c *cluster) consumerServer(s *Store) string {
 	c.t.Helper()
 	var newest *jetstream.ConsumerInfo
-	list := s.streams[messageStream].ListConsumers(within(c.t, time.Minute))
+	list := s.streams[messageStream].ListConsumers(within(c.t, patience))
 	for info := range list.Info() {
 		if newest == nil || info.Created.After(newest.Created) {
 			newest = info

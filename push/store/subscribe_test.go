@@ -47,7 +47,7 @@ func publishFromMany(t *testing.T, s *Store, publishers, each int) []uint64 {
 	for p := range publishers {
 		wg.Go(func() {
 			for i := range each {
-				seq, _, err := s.Publish(within(t, time.Minute), Message{ID: fmt.Sprint(p, "/", i), Token: hash(p)})
+				seq, _, err := s.Publish(within(t, patience), Message{ID: fmt.Sprint(p, "/", i), Token: hash(p)})
 				if err != nil {
 					t.Errorf("Publish: %v", err)
 				}

@@ -21,8 +21,9 @@ import (
 	"keyhole/push/wire"
 )
 
-// patience is for what a browser on a busy machine has to do.
-const patience = 20 * time.Second
+// patience bounds the wait for what has to come. It is not what a busy machine
+// takes, but when to believe that it never will.
+const patience = 5 * time.Minute
 
 // An origin serves the page and stands in for a push server, whose side of each connection the test plays by hand.
 type origin struct {

@@ -18,7 +18,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes one that is good for a week.
+// NewAuthority returns an authority that is valid for a week.
 func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -41,12 +41,12 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{cert, key}, err
 }
 
-// CertificatePEM is what clients are told to trust.
+// CertificatePEM returns the certificate that clients have to trust.
 func (a *Authority) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// Issue makes a certificate for names, the first of which is its subject, with a key of its own.
+// Issue returns a certificate for names with a key of its own. The first name is its subject.
 func (a *Authority) Issue(names ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

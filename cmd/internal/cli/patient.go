@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// A PatientWriter writes on a goroutine of its own, so that whoever has
-// stopped to read the log cannot make a server deaf to signals. Lines that it
-// has no room for are lost.
+// A PatientWriter writes on a goroutine of its own, so that a log reader that has stopped reading
+// cannot block signal handling. Lines are lost when 1024 are waiting.
 type PatientWriter struct {
 	lines   chan []byte
 	quit    chan struct{}
-	written chan struct{} // closed when the last line is
+	written chan struct{} // closed after the last line
 }
 
-// NewPatientWriter starts one that writes to w; Close ends it.
+// NewPatientWriter starts a writer to w. Close ends it.
 func NewPatientWriter(w io.Writer) *PatientWriter {
 	p := &PatientWriter{lines: make(chan []byte, 1024), quit: make(chan struct{}), written: make(chan struct{})}
 	go p.run(w)
@@ -35,7 +34,7 @@ func (p *PatientWriter) run(w io.Writer) {
 	for {
 		select {
 		case line := <-p.lines:
-			w.Write(line) // there is no place left to report its failure
+			w.Write(line) // its failure could only be logged here
 			continue
 		case <-p.quit:
 		}
@@ -46,7 +45,7 @@ func (p *PatientWriter) run(w io.Writer) {
 	}
 }
 
-// Close waits for the lines that were written before it, for a second.
+// Close waits until the lines before it are written, for a second at most.
 func (p *PatientWriter) Close() {
 	close(p.quit)
 	select {

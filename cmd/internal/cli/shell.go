@@ -2,7 +2,7 @@ package cli
 
 import "strings"
 
-// ShellQuote quotes a word for a POSIX shell where it has to be.
+// ShellQuote quotes a word for a POSIX shell if it needs quotes.
 func ShellQuote(s string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-:"
 	if s != "" && strings.Trim(s, plain) == "" {

@@ -1,6 +1,5 @@
-// Package cli is what the programs of this module have in common on the
-// command line: how they complain, what they exit with, their version, and the
-// authority that a demo makes its certificates with.
+// Package cli holds the parts of the command line that the programs of this module share: error
+// messages, exit statuses, the version, and the certificate authority of a demo.
 package cli
 
 import (
@@ -27,8 +26,8 @@ func NoArgs(c *cobra.Command, args []string) error {
 	return UsageError{fmt.Errorf("%s: takes no argument, got %q; see `%s --help`", c.Name(), args[0], c.CommandPath())}
 }
 
-// Root is the command of a program without a subcommand, which is a mistake;
-// hint says what to try instead.
+// Root returns the command of a program. To call it without a subcommand is a mistake; hint says
+// what to try instead.
 func Root(program, short, hint string) *cobra.Command {
 	root := &cobra.Command{Use: program, Short: short, Version: Version(), SilenceUsage: true, SilenceErrors: true}
 	Group(root, hint)
@@ -50,7 +49,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return root.ExecuteContext(ctx)
 }
 
-// Group makes c a command that only has subcommands.
+// Group makes c a command that does nothing without a subcommand.
 func Group(c *cobra.Command, hint string) {
 	c.Args = knownCommand
 	c.SuggestionsMinimumDistance = 2
@@ -59,7 +58,7 @@ func Group(c *cobra.Command, hint string) {
 	}
 }
 
-// knownCommand refuses a command that is not there: of a group, and of help.
+// knownCommand refuses an unknown command, of a group or as the argument of help.
 func knownCommand(c *cobra.Command, args []string) error {
 	group := c
 	if !c.HasSubCommands() {
@@ -78,13 +77,13 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return UsageError{fmt.Errorf("unknown command `%s`, %s", args[0], hint)}
 }
 
-// flagError turns what cobra says of a flag into the caller's mistake.
+// flagError turns cobra's error for a flag into a UsageError.
 func flagError(c *cobra.Command, err error) error {
 	return UsageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
 }
 
-// Message is what the user sees of an error: the problems of a configuration
-// each on its own line, anything else behind the program's name.
+// Message returns the text of an error for the user: each problem of a configuration on a line of
+// its own, any other error behind the program's name.
 func Message(program string, err error) string {
 	if p, ok := errors.AsType[strict.Problems](err); ok {
 		return p.Error()
@@ -92,8 +91,8 @@ func Message(program string, err error) string {
 	return program + ": " + err.Error()
 }
 
-// Status is what the program exits with: 1 when what was asked failed, 2 when
-// the command line or the configuration is wrong.
+// Status returns the exit status for an error: 2 when the command line or the configuration is
+// wrong, 1 for any other failure.
 func Status(err error) int {
 	if _, ok := errors.AsType[strict.Problems](err); ok {
 		return 2

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// VersionCommand is the command `version` of a program.
+// VersionCommand returns the command `version` of a program.
 func VersionCommand(program string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -21,12 +21,12 @@ func VersionCommand(program string) *cobra.Command {
 	}
 }
 
-// VersionLine is what `version` and --version print.
+// VersionLine returns the line that `version` and --version print.
 func VersionLine(program string) string {
 	return fmt.Sprintf("%s %s %s/%s %s\n", program, Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// Version is the module's, with the commit when it was built from a checkout.
+// Version returns the module's version, with the commit if it was built from a checkout.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -14,6 +14,33 @@ import (
 	"keyhole/routes"
 )
 
+func checkCommand(file *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Read the configuration and print every problem in it",
+		Long: `Read the configuration and print every problem in it, each with its line and
+column, to the standard error. It opens no socket and resolves no name.`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := load(*file)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s, %s, %s\n", *file,
+				count(len(c.Listen), "listener"), count(len(c.Routes), "route"), count(len(c.Backends), "backend"))
+			return err
+		},
+	}
+}
+
+// count returns "1 route" or "2 routes".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 func explainCommand(file *string) *cobra.Command {
 	var alpn []string
 	var client string
@@ -21,7 +48,7 @@ func explainCommand(file *string) *cobra.Command {
 		Use:   "explain NAME",
 		Short: "Say which route a server name takes, and why",
 		Long: `Say which route a server name takes, why, and which others it passed over.
-The name is one that a client would send; "" stands for a hello without one.`,
+NAME is a server name as a client would send it, or "" for a hello without one.`,
 		Example: `  keyhole explain shop.example.com
   keyhole explain shop.example.com --alpn h2,http/1.1 --client 192.0.2.7`,
 		Args: oneName,
@@ -47,7 +74,7 @@ The name is one that a client would send; "" stands for a hello without one.`,
 	return c
 }
 
-// clientAddress reads --client; the zero Addr when it is not given.
+// clientAddress parses --client. It returns the zero Addr for an empty one.
 func clientAddress(s string) (netip.Addr, error) {
 	if s == "" {
 		return netip.Addr{}, nil
@@ -59,7 +86,7 @@ func clientAddress(s string) (netip.Addr, error) {
 	return a, nil
 }
 
-// consequence says what the edge does with a client whose look-up ended so.
+// consequence returns what the edge does with a client, after the outcome of its look-up.
 func consequence(c *config.Config, m routes.Match) string {
 	if m.Outcome == routes.Matched || m.Outcome == routes.MatchedDefault {
 		b := c.Backends[m.Route.Backend]
@@ -84,7 +111,7 @@ func consequence(c *config.Config, m routes.Match) string {
 	}[how]
 }
 
-// list is the servers of a backend, as configured.
+// list returns the servers of a backend, as configured.
 func list(servers []config.Server) string {
 	all := make([]string, len(servers))
 	for i, s := range servers {

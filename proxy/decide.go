@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"keyhole/backend"
+	"keyhole/routes"
+	"keyhole/sni"
+)
+
+// A Query is what a client asks for: the server name and the protocols of its
+// hello, the address that it has, and the listener that it reached.
+type Query struct {
+	Name     []byte // as it was sent; nil for a hello without one
+	ALPN     sni.Protocols
+	Client   netip.Addr
+	Listener *Listener
+}
+
+// A Decision is where a query goes, or why it goes nowhere.
+type Decision struct {
+	Route     *routes.Route // nil when no route took the name
+	Pool      *backend.Pool // nil when the client is rejected for Reason
+	Reason    Reason
+	Outcome   routes.Outcome
+	Literal   bool          // the name is an IP address, and counts as none
+	Idle      time.Duration // 0: no limit
+	Keepalive time.Duration // 0: off
+	Reject    routes.Reject
+}
+
+// Decide looks a query up. It reads nothing but c and the query, allocates
+// nothing and never waits, so that streams and datagrams can share it.
+func (c *Config) Decide(q Query) Decision {
+	m := c.Table.Lookup(q.Name, q.ALPN, q.Client)
+	d := Decision{
+		Route: m.Route, Outcome: m.Outcome, Literal: m.Literal,
+		Idle: c.Idle, Keepalive: c.Keepalive, Reject: c.Table.Default().Reject,
+	}
+	if r := m.Route; r != nil {
+		if r.Reject != routes.RejectInherit {
+			d.Reject = r.Reject
+		}
+		if r.IdleTimeout != 0 {
+			d.Idle = r.IdleTimeout
+		}
+		if r.Keepalive != 0 {
+			d.Keepalive = max(r.Keepalive, 0)
+		}
+	}
+	switch m.Outcome {
+	case routes.Matched, routes.MatchedDefault:
+		d.Pool = c.Pools[m.Route.Backend]
+	case routes.NoName:
+		d.Reason = NoSNI
+	case routes.BadName:
+		d.Reason = HelloMalformed
+	case routes.Denied:
+		d.Reason = DeniedAddress
+	default:
+		d.Reason = NoRoute
+	}
+	return d
+}

@@ -1,0 +1,45 @@
+package proxy
+
+import (
+	"reflect"
+	"testing"
+)
+
+// handed says for each field of a session how another process gets it; see the
+// list of the same name in package relay.
+var handed = map[string]string{
+	"server":    "rebuilt: the new process's",
+	"conn":      "rebuilt: the slot's",
+	"desk":      "rebuilt: the loop's",
+	"reading":   "sent, but for the configuration and the parser: a hello that is half read is read anew, by the new process's",
+	"heard":     "rebuilt: from the bytes that were held",
+	"pool":      "sent: its name; one that is not known keeps the endpoint alone",
+	"endpoint":  "sent: its server and address",
+	"tried":     "sent: their servers and addresses",
+	"idle":      "sent",
+	"keepalive": "sent",
+	"key":       "sent",
+	"reject":    "sent",
+	"outcome":   "sent",
+	"literal":   "sent",
+	"attempts":  "sent",
+	"again":     "sent",
+	"reason":    "sent",
+	"phase":     "sent",
+	"err":       "sent: its text",
+	"name":      "sent",
+	"alpn":      "sent",
+	"route":     "sent",
+}
+
+func TestEveryFieldSaysHowItIsHandedOver(t *testing.T) {
+	typ := reflect.TypeFor[session]()
+	for i := range typ.NumField() {
+		if name := typ.Field(i).Name; handed[name] == "" {
+			t.Errorf("session.%s does not say how it is handed over: add it to the list, and to what hands it over", name)
+		}
+	}
+	if typ.NumField() != len(handed) {
+		t.Errorf("session has %d fields, and the list has %d", typ.NumField(), len(handed))
+	}
+}
