@@ -34,10 +34,15 @@ type setup struct {
 	others  string            // the origin's kind for all other names; empty: an alert
 	drain   time.Duration     // 0: as the edge has it
 	listen  string            // empty: any free port
+	config  string            // the whole configuration file, in the place of all that
+	through []string          // a command that runs the edge's, which follows its words; nil: none
 }
 
 // yaml is the configuration file.
 func (s setup) yaml() string {
+	if s.config != "" {
+		return s.config
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: [{address: %q}]\nlog: {format: json, access: stdout}\n", cmp.Or(s.listen, "127.0.0.1:0"))
 	if s.drain > 0 {
@@ -77,7 +82,8 @@ func (w *world) startEdge(s setup) (*edge, error) {
 		return nil, err
 	}
 	e := &edge{records: &recordLog{more: make(chan struct{})}}
-	cmd := exec.Command(w.keyhole, "run", "--config", file)
+	command := slices.Concat(s.through, []string{w.keyhole, "run", "--config", file})
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
 	cmd.Stdout = e.records
 	if e.Program, err = testkit.Launch(cmd); err != nil {
@@ -106,17 +112,20 @@ func edgeFor(t *testing.T, s setup) *edge {
 
 // A record is what the edge writes of one connection.
 type record struct {
-	Client  string
-	SNI     string
-	ALPN    string
-	Route   string
-	Backend string
-	Server  string
-	Reason  string
-	Phase   string
-	Up      int64
-	Down    int64
-	Error   string
+	Client   string
+	SNI      string
+	ALPN     string
+	Route    string
+	Backend  string
+	Server   string
+	Attempts int // dials
+	Reason   string
+	Phase    string
+	Up       int64
+	Down     int64
+	Error    string
+	Dial     float64 `json:"dial_ms"`
+	Total    float64 `json:"total_ms"`
 }
 
 // A recordLog takes the edge's records.

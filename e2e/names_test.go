@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -46,27 +47,46 @@ func TestUnknownNameCurl(t *testing.T) {
 	shared.edge.expectRejected(t, host, "no_route")
 }
 
-// A hello without a name is rejected as one with an unknown name is, unless there is a default.
+// A hello without a name is rejected as one with an unknown name is, unless there is a default. An IP address is no name
+// (RFC 6066 section 3).
 func TestNoName(t *testing.T) {
-	t.Run("rejected", func(t *testing.T) {
-		t.Parallel()
-		e := edgeFor(t, setup{origins: shared.origins()})
-		out := run(t, "openssl", "s_client", "-connect", e.address, "-noservername")
-		if !strings.Contains(out.stderr, "alert number 112") {
-			t.Errorf("s_client -noservername: no \"alert number 112\" in:\n%s", out.stderr)
-		}
-		e.expectRejected(t, "", "no_sni")
-	})
-	t.Run("default", func(t *testing.T) {
-		t.Parallel()
-		o := shared.golang.origin
-		e := edgeFor(t, setup{origins: shared.origins(), others: "go"})
-		text := askPlainly(t, e, "-noservername")
-		expectCertificate(t, "s_client -noservername", o, []byte(text))
-		if r := e.expectRelayed(t, o, "", 1)[0]; r.Route != "default" {
-			t.Errorf("record %+v, want route default", r)
-		}
-	})
+	for _, c := range []struct {
+		kind  string
+		flags []string
+		sni   string // of the record
+		err   string // likewise
+	}{
+		{"none", []string{"-noservername"}, "", ""},
+		{"address", []string{"-servername", "192.0.2.1"}, "192.0.2.1", "the server name is an IP address, which counts as none"},
+	} {
+		t.Run(c.kind+"-rejected", func(t *testing.T) {
+			t.Parallel()
+			e := edgeFor(t, setup{origins: shared.origins()})
+			expectAlert(t, e, 112, c.flags...)
+			if r := e.expect(t, c.sni, 1)[0]; r.Reason != "no_sni" || r.Phase != "decide" || r.Backend != "" || r.Error != c.err {
+				t.Errorf("record %+v, want reason no_sni, phase decide, no backend and error %q", r, c.err)
+			}
+		})
+		t.Run(c.kind+"-default", func(t *testing.T) {
+			t.Parallel()
+			o := shared.golang.origin
+			e := edgeFor(t, setup{origins: shared.origins(), others: "go"})
+			text := askPlainly(t, e, c.flags...)
+			expectCertificate(t, "s_client", o, []byte(text))
+			if r := e.expect(t, c.sni, 1)[0]; r.Route != "default" || r.Backend != "go" || r.Phase != "relay" || r.Error != c.err || !slices.Contains(peaceful, r.Reason) {
+				t.Errorf("record %+v, want route default, backend go, phase relay, error %q and one of the reasons %v", r, c.err, peaceful)
+			}
+		})
+	}
+}
+
+// expectAlert has an s_client connect, and wants it to get an alert.
+func expectAlert(t *testing.T, e *edge, number int, flags ...string) {
+	t.Helper()
+	out := run(t, "openssl", append([]string{"s_client", "-connect", e.address}, flags...)...)
+	if want := fmt.Sprintf("alert number %d", number); !strings.Contains(out.stderr, want) {
+		t.Errorf("s_client %s: no %q in:\n%s", flags, want, out.stderr)
+	}
 }
 
 // askPlainly has an s_client that does not look at the certificate's name get the greeting, and returns what it printed.
@@ -90,17 +110,16 @@ func TestUpperCaseAndTrailingDot(t *testing.T) {
 	shared.edge.expectRelayed(t, o, name, 1)
 }
 
-// A name that is not ASCII is written as it is in the table, and comes as A-labels (RFC 5890), or from a sloppy client in
-// UTF-8.
+// A name that is not ASCII is written as it is in the table, and comes as A-labels (RFC 5890). A client that sends it in
+// UTF-8 breaks RFC 6066, and origins differ in what they make of it.
 func TestInternationalName(t *testing.T) {
 	const name, onWire = "bücher.go.example", "xn--bcher-kva.go.example"
 	o := shared.golang.origin
 	e := edgeFor(t, setup{origins: []*origin{o}, routes: map[string]string{name: o.kind}})
 	expectBlob(t, curl(t, e, o, "https://"+name+"/blob"))
-	expectCertificate(t, "s_client", o, []byte(askPlainly(t, e, "-servername", name)))
-	for _, sni := range []string{onWire, name} {
-		if r := e.expectRelayed(t, o, sni, 1)[0]; r.Route != onWire {
-			t.Errorf("record %+v, want route %s, not the wildcard", r, onWire)
-		}
+	if r := e.expectRelayed(t, o, onWire, 1)[0]; r.Route != onWire {
+		t.Errorf("record %+v, want route %s, not the wildcard", r, onWire)
 	}
+	expectAlert(t, e, 50, "-servername", name)
+	e.expectRejected(t, name, "hello_malformed")
 }
