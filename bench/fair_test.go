@@ -124,6 +124,9 @@ func TestBusyProcessesTakeTheProxyCore(t *testing.T) {
 		}
 		tree := proc.Tree(cmd.Process.Pid)
 		first, err := tree.CPU()
+		if err != nil {
+			t.Fatal(err)
+		}
 		for now, end := first, time.Now().Add(limit); now < first+10*time.Millisecond; {
 			if now, err = tree.CPU(); err != nil || time.Now().After(end) {
 				t.Fatalf("a busy process used %v more, %v, want 10 ms", now-first, err)

@@ -206,11 +206,6 @@ func (p *phone) hello() *wire.Hello {
 	return termkit.Hello(p.t, &p.said, p.tls)
 }
 
-func (p *phone) exporter() []byte {
-	p.t.Helper()
-	return termkit.Exporter(p.t, p.tls)
-}
-
 // challenged takes V2.
 func (p *phone) challenged() *wire.Challenge {
 	p.t.Helper()
