@@ -37,6 +37,7 @@ func (c *Conn) IsOwn(key uint32) bool {
 		return false
 	}
 	fd, peer := int32(uint32(v)), c.Peer()
-	return localAddr(fd) == peer ||
+	// Two sockets may share a local port when they go to different places.
+	return localAddr(fd) == peer && peerAddr(fd) == localAddr(c.fds[client]) ||
 		!peer.Addr().IsLoopback() && peerAddr(fd).Addr() == peer.Addr() && !sysSawFIN(fd, 0)
 }
