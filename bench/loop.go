@@ -117,8 +117,8 @@ func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
 // anyPort is a free port of 127.0.0.1, to listen on.
 func anyPort() *unix.SockaddrInet4 { return &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}} }
 
-// listen opens a non-blocking listener and returns the address that it got. What it accepts
-// inherits TCP_NODELAY.
+// listen opens a non-blocking listener and returns the address that it got. Its connections
+// inherit TCP_NODELAY.
 func listen(at unix.Sockaddr) (int, unix.Sockaddr, error) {
 	fd, err := socket(at)
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	"keyhole/internal/testkit"
 )
 
-// pausedLimit is every limit of the edge that is paused. What a test does before the pause must
-// take less.
+// pausedLimit is every limit of the edge that is paused. A test must need less before the pause.
 const pausedLimit = 3 * time.Second
 
 // pausedFor is longer than that, and so longer than all that is left of it.

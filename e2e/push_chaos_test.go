@@ -61,7 +61,7 @@ type chaos struct {
 	enough chan struct{}     // closed when enough of them are there
 }
 
-// What happens at least in a run.
+// The events that a run must have, at least.
 const (
 	chaosKills = 4
 	chaosAcked = 100 // messages that a publisher was answered for

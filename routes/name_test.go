@@ -182,7 +182,7 @@ func TestNormalizeIDN(t *testing.T) {
 	}
 }
 
-// What is an address and what is not is netip's to say, but for brackets and trailing dots, and
+// FuzzLiteral holds that netip says which names are addresses, but for brackets, trailing dots and
 // zones that no interface has.
 func FuzzLiteral(f *testing.F) {
 	for _, seed := range []string{

@@ -72,8 +72,8 @@ func startAside(ctx context.Context, file string, stdout, stderr, log io.Writer)
 	}
 }
 
-// attend serves what signals and names ask for until the end is asked for. Whatever takes time runs
-// aside.
+// attend serves the requests of signals and names until one of them asks for the end. Work that takes
+// time runs aside.
 func (e *edge) attend(asked *requests) {
 	var loaded <-chan outcome[*plan]
 	var opened <-chan outcome[*sink]

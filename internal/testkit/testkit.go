@@ -1,6 +1,6 @@
 // Package testkit has the helpers that the tests of two or more packages need: leak checks, waiting for a condition,
-// TCP clients and origins that fail their test, and programs that run beside it. What one package alone needs stays in
-// that package.
+// TCP clients and origins that fail their test, and programs that run beside it. A helper that one package alone
+// needs stays in that package.
 //
 //	testkit.NoLeaks(t)
 //	o := testkit.NewOrigin(t)

@@ -198,7 +198,7 @@ func (l *loop) repeat(c *Conn) {
 	}
 }
 
-// overdue ends a step whose time is over. What is readable is read first: after
+// overdue ends a step whose time is over. It reads the sockets first: after
 // a pause of the whole process the bytes may have come in time, and only the
 // loop has not.
 func (l *loop) overdue(c *Conn) {

@@ -227,7 +227,7 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	}
 }
 
-// What a dial lacks on this machine is told apart from what the origin says.
+// A dial's local cause is told apart from the origin's answer.
 func TestLocalCausesOfADial(t *testing.T) {
 	var l loop
 	if !l.addr.set(refusing(t)) {

@@ -123,7 +123,7 @@ func (ln *Listener) Close() {
 // sent nothing before it wakes the edge for it.
 const deferAccept = 1
 
-// bind opens the socket. What it accepts inherits its options: TCP_NODELAY;
+// bind opens the socket. Its connections inherit its options: TCP_NODELAY;
 // SO_OOBINLINE, without which the kernel takes an urgent byte out of the
 // stream; keep-alive; and TCP_QUICKACK off, so that the hello's ACK leaves with
 // the origin's answer.

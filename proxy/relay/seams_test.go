@@ -207,7 +207,7 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-// What is held back when the client ends goes on with its end.
+// Bytes that are held back go on with the client's end.
 func TestHeldBackBytesGoOnWithTheEnd(t *testing.T) {
 	testkit.NoLeaks(t)
 	o := newOrigins(t)

@@ -20,7 +20,7 @@ func (e *edge) overslept(d time.Duration, during func()) {
 	resume()
 }
 
-// What came in time is read before anything is cut for time, in every state.
+// A connection whose bytes came in time is not cut for a pause, in any state.
 func TestNothingIsCutForAPause(t *testing.T) {
 	testkit.NoLeaks(t)
 	const limit = 300 * time.Millisecond

@@ -35,8 +35,8 @@ type pullQuery struct {
 }
 
 // pull (T4) returns what is stored for a terminal and due by its last state:
-// under its token, and for its app and version. It deletes nothing. What was
-// published before, through any node, is among it.
+// under its token, and for its app and version. It deletes nothing. A
+// message that was published before, through any node, is among them.
 func (s *Server) pull(w http.ResponseWriter, r *http.Request) error {
 	session, err := s.session(r)
 	if err != nil {
