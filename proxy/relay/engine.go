@@ -159,13 +159,18 @@ func (e *Engine) listening() []*Listener {
 	return slices.DeleteFunc(slices.Clone(e.listeners), func(ln *Listener) bool { return ln == nil })
 }
 
+// isOpen reports whether ln is among the listeners. It is called with e.mu held.
+func (e *Engine) isOpen(ln *Listener) bool {
+	return ln != nil && ln.index < len(e.listeners) && e.listeners[ln.index] == ln
+}
+
 // refuse has the kernel drop the SYNs of new clients, and wake the edge for
 // those that are connected and silent. It reports whether that worked.
 func (e *Engine) refuse(lns ...*Listener) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, ln := range lns {
-		if e.listeners[ln.index] != ln {
+		if !e.isOpen(ln) {
 			continue // closed meanwhile
 		}
 		if err := refuseSYN(ln.fd); err != nil {
@@ -186,7 +191,7 @@ func (e *Engine) stopAcceptingAll() {
 // stopAccepting empties the accept queues of lns and closes them. It is called
 // with e.mu held.
 func (e *Engine) stopAccepting(lns ...*Listener) {
-	open := slices.DeleteFunc(slices.Clone(lns), func(ln *Listener) bool { return ln == nil || e.listeners[ln.index] != ln })
+	open := slices.DeleteFunc(slices.Clone(lns), func(ln *Listener) bool { return !e.isOpen(ln) })
 	if len(open) == 0 {
 		return
 	}

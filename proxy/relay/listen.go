@@ -76,7 +76,7 @@ func (ln *Listener) SetKeepalive(d time.Duration) {
 	e := ln.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if ln.index < len(e.listeners) && e.listeners[ln.index] == ln {
+	if e.isOpen(ln) {
 		seconds := keepaliveSeconds(d)
 		ln.keepalive.Store(uint32(seconds))
 		setAll(ln.fd, keepaliveOptions(seconds))

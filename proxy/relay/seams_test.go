@@ -352,6 +352,26 @@ func TestListenersComeAndGo(t *testing.T) {
 	client.Close()
 }
 
+// A listener of an engine that has ended can be closed, and asked, all the same.
+func TestListenerOutlivesItsEngine(t *testing.T) {
+	testkit.NoLeaks(t)
+	e, err := New(Options{Loops: 1, NewSession: func(*Conn) Session { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := e.Listen(netip.MustParseAddrPort("127.0.0.1:0"), ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	e.Close()
+	ln.SetKeepalive(time.Minute)
+	ln.Close()
+	if _, err := e.Listen(ln.Addr(), ListenOptions{}); err == nil {
+		t.Error("Listen on an engine that has ended is no error")
+	}
+}
+
 // A hello that comes back through an origin's address is the edge's own.
 func TestOwnConnectionIsKnown(t *testing.T) {
 	testkit.NoLeaks(t)
