@@ -53,7 +53,7 @@ func New(c *Config, access *AccessLog, log *slog.Logger) (*Server, error) {
 	s := &Server{access: access}
 	s.config.Store(c)
 	e, err := relay.New(relay.Options{
-		Timeouts: c.Timeouts, HelloMemory: int64(c.HelloMemory), Pipes: c.Pipes, NewSession: s.newSession,
+		Timeouts: c.Timeouts, HelloMemory: int64(c.HelloMemory), Pipes: c.Pipes, Apart: true, NewSession: s.newSession,
 		Trouble: func(t relay.Trouble, cause error, times uint64) {
 			log.Warn(t.String(), "error", cause, "times", times)
 		},

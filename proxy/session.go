@@ -199,6 +199,9 @@ func (s *session) listener() *Listener {
 	return ln
 }
 
+// Moved takes the desk of the loop that serves the connection now.
+func (s *session) Moved() { s.desk = s.server.desk(s.conn.Loop()) }
+
 func (s *session) Closed(sum relay.Summary) {
 	if s.desk.ring != nil {
 		s.record(sum)

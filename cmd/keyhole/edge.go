@@ -55,7 +55,7 @@ func (e *edge) prepare(ctx context.Context, c *config.Config) (err error) {
 	if e.server, err = proxy.New(proxyConfig(c, nil, r), e.access, e.log); err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(relay.Processors + spareProcs)
+	runtime.GOMAXPROCS(relay.LoopsApart*relay.Processors + spareProcs)
 	grace := time.After(nameTime)
 	named, err := e.listen(c.Listen)
 	if err != nil {

@@ -29,7 +29,7 @@ func roomFor(asked int) (room, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return room{}, fmt.Errorf("descriptor limit: %w", err)
 	}
-	return fit(asked, relay.Processors, limit.Cur)
+	return fit(asked, relay.LoopsApart*relay.Processors, limit.Cur)
 }
 
 // fit is roomFor with limit descriptors. Pipes are optional: they make way for connections.

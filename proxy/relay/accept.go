@@ -76,9 +76,9 @@ func (l *loop) accepted(fd int32, ln *Listener) arrival {
 // emptiest returns the loop that should serve the next connection: this one,
 // unless another has markedly fewer.
 func (l *loop) emptiest() *loop {
-	best, fewest := l, l.active.Load()-uneven
-	for _, other := range l.engine.loops {
-		if n := other.active.Load(); n < fewest {
+	best, fewest := l, l.load()-uneven
+	for _, other := range l.engine.taking() {
+		if n := other.load(); n < fewest {
 			best, fewest = other, n
 		}
 	}

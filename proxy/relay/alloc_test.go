@@ -6,30 +6,12 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"keyhole/internal/testkit"
 )
-
-// quiet is a session that always dials one target, and allocates nothing.
-type quiet struct {
-	verdict Verdict
-	closed  *int // the loop's own
-}
-
-func (q *quiet) Open() Verdict                           { return Verdict{} }
-func (q *quiet) Hello([]byte) Verdict                    { return q.verdict }
-func (q *quiet) Resume(error) Verdict                    { return q.verdict }
-func (q *quiet) DialFailed(error, time.Duration) Verdict { return Verdict{Op: Reject} }
-func (q *quiet) Connected(time.Duration)                 {}
-func (q *quiet) Answered()                               {}
-func (q *quiet) Closed(Summary)                          { *q.closed++ }
-func (q *quiet) Inspect(_ Side, b []byte) Inspection {
-	return Inspection{Pass: len(b)}
-}
 
 // TestConnectionsDoNotAllocate counts the allocations of the whole process
 // while connections come and go; both ends of each are raw sockets of this

@@ -103,6 +103,7 @@ type Conn struct {
 	phase     Phase
 	reason    Reason
 	queued    bool  // in the loop's queue for another turn
+	turns     uint8 // that a heavy connection has had here: see setApart
 	first     uint8 // the side that the next turn begins with
 }
 

@@ -1,5 +1,5 @@
 // Package relay moves bytes between clients and origins. An [Engine] runs one
-// event loop per core; a loop accepts, reads a client's first bytes, asks the
+// event loop per core, and with [Options].Apart another for bulk; a loop accepts, reads a client's first bytes, asks the
 // connection's [Session] what to do with them, connects, and then relays both
 // ways until both sides have closed:
 //

@@ -341,14 +341,19 @@ func (l *loop) closeSide(c *Conn, side int) {
 func (l *loop) forget(c *Conn) {
 	*c = Conn{loop: l, slot: c.slot, session: c.session, gen: c.gen, fds: c.fds, queued: c.queued, waits: c.waits}
 	l.free = append(l.free, c)
-	if l.active.Add(-1) == 0 {
-		l.pipes.closeAll() // an idle edge holds none
-	}
+	l.gone()
 	if l.engine.active.Add(-1) == 0 && l.engine.stopping.Load() {
 		select {
 		case l.engine.idle <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// gone counts a connection less.
+func (l *loop) gone() {
+	if l.active.Add(-1) == 0 {
+		l.pipes.closeAll() // an idle edge holds none
 	}
 }
 

@@ -20,7 +20,8 @@ type Timeouts struct {
 
 // Options configure an Engine.
 type Options struct {
-	Loops       int // 0: Processors
+	Loops       int  // that take connections; 0: Processors
+	Apart       bool // give each of them another for its bulk; see setApart
 	Timeouts    Timeouts
 	HelloMemory int64 // bytes that all unfinished hellos may hold together, each loop an equal share; 0: no limit
 	Pipes       int   // that each loop may open, for splicing; 0: 32, negative: none
@@ -35,7 +36,7 @@ type Options struct {
 // An Engine runs the loops. Make one with New.
 type Engine struct {
 	options     Options
-	loops       []*loop
+	loops       []*loop // first those that take connections, then those for bulk
 	epoch       time.Time
 	timeouts    atomic.Pointer[Timeouts]
 	helloMemory atomic.Int64
@@ -59,6 +60,10 @@ type Engine struct {
 // start: GOMAXPROCS is raised later, so that the loops leave Ps to the rest.
 var Processors = runtime.GOMAXPROCS(0)
 
+// LoopsApart is how many loops there are for each that takes connections, with
+// Options.Apart.
+const LoopsApart = 2
+
 // lameDuck is how long a stopping engine still takes connections that were
 // made before. With TCP_DEFER_ACCEPT a silent client reaches the edge only when
 // the kernel sends the SYN-ACK again, after a second.
@@ -81,16 +86,27 @@ func New(o Options) (*Engine, error) {
 	}
 	e.timeouts.Store(&o.Timeouts)
 	e.helloMemory.Store(o.HelloMemory)
-	for i := range o.Loops {
+	loops := o.Loops
+	if o.Apart {
+		loops *= LoopsApart
+	}
+	for i := range loops {
 		l, err := newLoop(e, i)
 		if err != nil {
 			e.closeLoops()
 			return nil, fmt.Errorf("relay: event loop %d: %w", i, err)
 		}
+		if i >= o.Loops {
+			l.home = e.loops[i-o.Loops]
+			l.home.bulk = l
+		}
 		e.loops = append(e.loops, l)
 	}
 	return e, nil
 }
+
+// taking returns the loops that take connections.
+func (e *Engine) taking() []*loop { return e.loops[:min(e.options.Loops, len(e.loops))] }
 
 // Start runs the loops until Shutdown or Close.
 func (e *Engine) Start() {
@@ -206,7 +222,7 @@ func (e *Engine) stopAccepting(lns ...*Listener) {
 	// served, not reset.
 	for _, ln := range open {
 		e.listeners[ln.index] = nil
-		e.do(e.loops[ln.index%len(e.loops)], func(l *loop) {
+		e.do(e.loops[ln.index%e.options.Loops], func(l *loop) {
 			for e.started && l.acceptOne(ln) {
 			}
 			sysClose(ln.fd)
@@ -235,6 +251,10 @@ func (e *Engine) endAll(r Reason) {
 		return
 	}
 	for _, l := range e.loops {
+		l.endAll(r)
+	}
+	// A loop for bulk may have sent a connection home before it knew.
+	for _, l := range e.taking() {
 		l.endAll(r)
 	}
 }

@@ -45,6 +45,7 @@ var handed = map[reflect.Type]map[string]string{
 		"phase":     "sent",
 		"reason":    "sent",
 		"queued":    "rebuilt: everything readable is reported anew",
+		"turns":     "rebuilt: 0",
 		"first":     "rebuilt: either side may begin",
 	},
 	reflect.TypeFor[flow](): {

@@ -207,7 +207,7 @@ func (l *loop) relink(x, older, newer *block) {
 // while all of them hold more than its share. The newest stays: it may be larger
 // than the share of one of many loops.
 func (l *loop) keepWithinMemory() {
-	most := int(l.engine.helloMemory.Load()) / len(l.engine.loops)
+	most := int(l.engine.helloMemory.Load()) / len(l.engine.taking())
 	for most > 0 && l.hellos > most && l.oldest != l.newest {
 		l.end(l.oldest.owner, HelloMemory)
 	}

@@ -28,11 +28,13 @@ type edge struct {
 	addr    netip.AddrPort
 	opened  atomic.Int64
 	records chan closing
-	failed  chan error // what the dials met with
+	failed  chan error   // what the dials met with
+	moves   atomic.Int64 // from loop to loop
 }
 
 type options struct {
 	loops    int // 0: one
+	apart    bool
 	timeouts Timeouts
 	idle     time.Duration
 	targets  []Target
@@ -53,6 +55,7 @@ func serve(t testing.TB, o options) *edge {
 	var err error
 	e.engine, err = New(Options{
 		Loops:       max(1, o.loops),
+		Apart:       o.apart,
 		Timeouts:    o.timeouts,
 		HelloMemory: o.memory,
 		NewSession:  func(c *Conn) Session { return &script{edge: e, conn: c} },
@@ -135,6 +138,7 @@ func (s *script) Resume(err error) Verdict {
 
 func (s *script) Connected(time.Duration) { s.connected++ }
 func (s *script) Answered()               { s.answered++ }
+func (s *script) Moved()                  { s.edge.moves.Add(1) }
 
 func (s *script) Inspect(from Side, b []byte) Inspection {
 	if s.edge.inspect == nil {
@@ -348,4 +352,22 @@ func rawListener(t testing.TB) (int, netip.AddrPort) {
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	os.Exit(m.Run())
+}
+
+// quiet is a session that always dials one target, and allocates nothing.
+type quiet struct {
+	verdict Verdict
+	closed  *int // the loop's own
+}
+
+func (q *quiet) Open() Verdict                           { return Verdict{} }
+func (q *quiet) Hello([]byte) Verdict                    { return q.verdict }
+func (q *quiet) Resume(error) Verdict                    { return q.verdict }
+func (q *quiet) DialFailed(error, time.Duration) Verdict { return Verdict{Op: Reject} }
+func (q *quiet) Connected(time.Duration)                 {}
+func (q *quiet) Answered()                               {}
+func (q *quiet) Moved()                                  {}
+func (q *quiet) Closed(Summary)                          { *q.closed++ }
+func (q *quiet) Inspect(_ Side, b []byte) Inspection {
+	return Inspection{Pass: len(b)}
 }

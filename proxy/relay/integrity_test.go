@@ -99,14 +99,20 @@ func (s *stream) compare(from io.Reader, r *rand.Rand) error {
 // TestIntegrity moves 1 GiB each way (64 MiB with -short or the race
 // detector) over fifty connections at once, with stalls and every ending.
 func TestIntegrity(t *testing.T) {
+	for name, apart := range map[string]bool{"one loop for all": false, "bulk apart": true} {
+		t.Run(name, func(t *testing.T) { testIntegrity(t, apart) })
+	}
+}
+
+func testIntegrity(t *testing.T, apart bool) {
 	testkit.NoLeaks(t)
-	total := 1 << 30
+	total := 1 << 29 // each time
 	if testing.Short() || testkit.RaceEnabled {
 		total = 64 << 20
 	}
 	const connections = 50
 	o := newOrigins(t)
-	e := serve(t, options{loops: 2, targets: []Target{o.target()}})
+	e := serve(t, options{loops: 2, apart: apart, targets: []Target{o.target()}})
 	size := total / connections
 	var wait sync.WaitGroup
 	ends := map[string]finale{}
@@ -125,6 +131,9 @@ func TestIntegrity(t *testing.T) {
 		wait.Go(x.run)
 	}
 	wait.Wait()
+	if moves := e.moves.Load(); apart != (moves > 0) {
+		t.Errorf("connections moved from loop to loop %d times, want some only with bulk apart", moves)
+	}
 	for range connections {
 		s := e.closing()
 		checkRecord(t, s.Summary, ends[s.client.String()], uint64(size))

@@ -55,7 +55,7 @@ func (e *Engine) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
 		return nil, fmt.Errorf("listen %s: %w", name(at), err)
 	}
 	ln.index = e.place(ln)
-	for _, l := range e.loops {
+	for _, l := range e.taking() {
 		var err error
 		if e.started {
 			l.call(func(l *loop) { err = l.watch(ln) })

@@ -33,6 +33,8 @@ type loop struct {
 	epfd   int32
 	thread int   // the id of the thread that runs the loop
 	holds  bool  // see wait
+	bulk   *loop // for this loop's bulk; nil: none of its own
+	home   *loop // whose bulk this loop is for; nil: it is for all
 	timer  int32 // timerfd
 	wakeup int32 // eventfd
 	events [batch]unix.EpollEvent
@@ -158,7 +160,9 @@ func (l *loop) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	l.thread = unix.Gettid()
-	askForPromptness()
+	if !l.isApart() {
+		askForPromptness()
+	}
 	l.tellTime()
 	for !l.stop {
 		l.wait()
@@ -246,6 +250,7 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 	}
 	l.left = lightBytes
 	l.step(c, side, ev.Events)
+	l.sendHome(c)
 }
 
 // note keeps what an event says, since an edge is announced only once.

@@ -33,6 +33,9 @@ type Session interface {
 	Inspect(from Side, b []byte) Inspection
 	// Answered says that the origin has sent its first byte.
 	Answered()
+	// Moved says that another loop serves the connection from now on; see
+	// Conn.Loop.
+	Moved()
 	// Closed ends the connection.
 	Closed(Summary)
 }

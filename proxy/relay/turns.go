@@ -14,9 +14,9 @@ const (
 	// make a direction light again: the last read of a burst is often small.
 	calmReads = 8
 	// roundBytes is how much all queued connections together may move in one
-	// round, about 120 µs of work at the 230 ms of CPU per GB of
-	// docs/benchmarks.md. A smaller round has more system calls for a byte.
-	roundBytes = 512 << 10
+	// round, less than 200 µs of work at the CPU per GB of docs/benchmarks.md
+	// for many streams. A smaller round has more system calls for a byte.
+	roundBytes = 1 << 20
 )
 
 // A queue holds the connections that wait for a turn, in the order in which
@@ -61,7 +61,7 @@ func (l *loop) takeTurns() {
 	// another: a queue of one would otherwise go round and round.
 	for n := l.queue.len(); n > 0 && round >= readSize; n-- {
 		c := l.queue.next()
-		if c.state == stateClosed {
+		if c.state == stateClosed || l.setApart(c) {
 			continue
 		}
 		l.left = round

@@ -44,12 +44,27 @@ type stage struct {
 
 func newStage(t testing.TB) *stage {
 	t.Helper()
-	e, err := New(Options{Loops: 1, NewSession: func(*Conn) Session { return nil }})
+	return stages(t, false)[0]
+}
+
+// newStages returns a loop and the one for its bulk.
+func newStages(t testing.TB) (small, bulk *stage) {
+	t.Helper()
+	both := stages(t, true)
+	return both[0], both[1]
+}
+
+func stages(t testing.TB, apart bool) (all []*stage) {
+	t.Helper()
+	e, err := New(Options{Loops: 1, Apart: apart, NewSession: func(*Conn) Session { return &quiet{closed: new(int)} }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	return &stage{e.loops[0], t}
+	for _, l := range e.loops {
+		all = append(all, &stage{l, t})
+	}
+	return all
 }
 
 // enter adds a connection that relays from one descriptor to another.
