@@ -189,6 +189,7 @@ func TestSchema(t *testing.T) {
 		{`backends: {shop: {` + server + `, retries: 2}}`, true},
 		{`backends: {shop: {` + server + `, max_connections: 0}}`, true},
 		{`routes: [{sni: a.example, alpn: [h2], backend: "10.0.0.5:443", allow: [192.0.2.0/24], idle_timeout: 10m, keepalive: off, reject: reset}]`, true},
+		{`routes: [{sni: a.example, reject: alert}, {sni: b.example, backend: "10.0.0.5:443"}]`, true},
 		{`default: {reject: alert}`, true},
 		{`default: {backend: "10.0.0.5:443"}`, true},
 	} {
@@ -268,7 +269,7 @@ func complete(c *Config) error {
 		return fmt.Errorf("Default = %+v with %d backends", c.Default, len(c.Backends))
 	}
 	for _, r := range c.Routes {
-		if r.Backend < 0 || r.Backend >= len(c.Backends) || len(r.SNI) == 0 || r.Line < 1 {
+		if r.Backend < 0 && r.Reject == routes.RejectInherit || r.Backend >= len(c.Backends) || len(r.SNI) == 0 || r.Line < 1 {
 			return fmt.Errorf("route %+v with %d backends", r, len(c.Backends))
 		}
 	}

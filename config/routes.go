@@ -18,9 +18,15 @@ var (
 		What:     "a route",
 		Want:     "a mapping such as {sni: shop.example.com, backend: shop}",
 		Keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "keepalive", "reject"},
-		Required: []string{"sni", "backend"},
+		Required: []string{"sni"},
+		Either:   []string{"backend", "reject"},
 	}
-	defaultSchema = strict.Schema{What: "`default`", Want: "a mapping such as {reject: alert}", Keys: []string{"reject", "backend"}}
+	defaultSchema = strict.Schema{
+		What:   "`default`",
+		Want:   "a mapping such as {reject: alert}",
+		Keys:   []string{"reject", "backend"},
+		Either: []string{"reject", "backend"},
+	}
 )
 
 // routes reads the list of routes and builds the table.
@@ -29,10 +35,7 @@ func (d *decoder) routes(n *yaml.Node) {
 		d.WrongType(n, "`routes`", "a list")
 		return
 	}
-	if len(n.Content) == 0 && d.config.Default.Backend < 0 {
-		d.Fail(n, "`routes` is an empty list and `default` has no backend, no connection could be forwarded")
-		return
-	}
+	before := d.Count()
 	d.config.Routes = make([]routes.Route, 0, len(n.Content))
 	nodes := make([]*yaml.Node, 0, len(n.Content)) // of config.Routes
 	for _, e := range n.Content {
@@ -40,6 +43,10 @@ func (d *decoder) routes(n *yaml.Node) {
 			d.config.Routes = append(d.config.Routes, r)
 			nodes = append(nodes, e)
 		}
+	}
+	if d.Count() == before && d.forwardsNothing() {
+		d.Fail(n, "no route has a backend, and neither has `default`, so that no connection could be forwarded")
+		return
 	}
 	table, err := routes.New(d.config.Routes, d.config.Default)
 	var conflicts routes.Conflicts
@@ -52,8 +59,15 @@ func (d *decoder) routes(n *yaml.Node) {
 	d.config.Table = table
 }
 
+// forwardsNothing reports whether every client would be rejected.
+func (d *decoder) forwardsNothing() bool {
+	forwards := func(r routes.Route) bool { return r.Backend >= 0 }
+	return d.config.Default.Backend < 0 && !slices.ContainsFunc(d.config.Routes, forwards)
+}
+
 func (d *decoder) route(n *yaml.Node) routes.Route {
-	r := routes.Route{Line: n.Line}
+	r := routes.Route{Line: n.Line, Backend: -1}
+	before := d.Count()
 	for k, v := range d.Fields(n, &routeSchema) {
 		switch k.Value {
 		case "sni":
@@ -74,7 +88,20 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 			r.Reject = d.reject(v)
 		}
 	}
+	if r.Backend < 0 && d.Count() == before {
+		d.rejectsAll(n)
+	}
 	return r
+}
+
+// rejectsAll refuses the keys that say nothing in a route that rejects every client.
+func (d *decoder) rejectsAll(route *yaml.Node) {
+	for i := 0; i < len(route.Content); i += 2 {
+		switch k := route.Content[i]; k.Value {
+		case "allow", "idle_timeout", "keepalive":
+			d.Fail(k, "%s has no effect without a backend, the route rejects every client", strict.Key(k.Value))
+		}
+	}
 }
 
 // patterns reads the names of a route, in their normal form.
@@ -157,9 +184,6 @@ var rejectWords = func() (words []string) {
 func (d *decoder) defaultRoute(n *yaml.Node) {
 	def := &d.config.Default
 	def.Line = n.Line
-	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		d.Fail(n, "`default` is an empty mapping, want `reject` or `backend`")
-	}
 	for k, v := range d.Fields(n, &defaultSchema) {
 		switch k.Value {
 		case "reject":

@@ -22,7 +22,7 @@ var routeCases = []problemCase{
 	{
 		"empty",
 		listenLine + "routes: []\n",
-		"2:9: `routes` is an empty list and `default` has no backend, no connection could be forwarded",
+		"2:9: no route has a backend, and neither has `default`, so that no connection could be forwarded",
 	},
 	{
 		"elements",
@@ -35,9 +35,9 @@ var routeCases = []problemCase{
 		"missing keys",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {backend: shop}\n  - {sni: a.example}\n  - {}\n",
 		"4:5: missing key `sni`\n" +
-			"5:5: missing key `backend`\n" +
+			"5:5: missing key `backend` or `reject`\n" +
 			"6:5: missing key `sni`\n" +
-			"6:5: missing key `backend`",
+			"6:5: missing key `backend` or `reject`",
 	},
 	{
 		"misspelt key is one problem",
@@ -154,6 +154,33 @@ var routeCases = []problemCase{
 			"5:11: \"a.example\" is already routed on line 4",
 	},
 	{
+		"rejecting route with keys for clients that are let through",
+		listenLine + "routes:\n  - {sni: a.example, reject: reset, alpn: h2, allow: 192.0.2.0/24, idle_timeout: 5s, keepalive: off}\n  - {sni: b.example, backend: \"10.0.0.5:443\"}\n",
+		"3:47: `allow` has no effect without a backend, the route rejects every client\n" +
+			"3:68: `idle_timeout` has no effect without a backend, the route rejects every client\n" +
+			"3:86: `keepalive` has no effect without a backend, the route rejects every client",
+	},
+	{
+		"a rejecting route takes its names from others",
+		listenLine + "routes:\n  - {sni: a.example, reject: alert}\n  - {sni: a.example, backend: \"10.0.0.5:443\"}\n",
+		`4:11: "a.example" is already routed on line 3`,
+	},
+	{
+		"misspelt backend beside reject is one problem",
+		listenLine + "routes:\n  - {sni: a.example, bakend: shop, reject: reset, allow: 192.0.2.0/24}\n",
+		"3:22: unknown key `bakend`, did you mean `backend`?",
+	},
+	{
+		"unreadable reject without a backend is one problem",
+		listenLine + "routes:\n  - {sni: a.example, reject: alarm, allow: 192.0.2.0/24}\n",
+		"3:30: unknown value \"alarm\" for `reject`, want one of \"alert\", \"close\", \"reset\", \"silence\"",
+	},
+	{
+		"every route rejects",
+		listenLine + "routes: [{sni: a.example, reject: alert}]\ndefault: {reject: close}\n",
+		"2:9: no route has a backend, and neither has `default`, so that no connection could be forwarded",
+	},
+	{
 		"default is a word",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\ndefault: shop\n",
 		"5:10: `default` must be a mapping such as {reject: alert}, got \"shop\"",
@@ -161,7 +188,7 @@ var routeCases = []problemCase{
 	{
 		"default is empty",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\ndefault: {}\n",
-		"5:10: `default` is an empty mapping, want `reject` or `backend`",
+		"5:10: missing key `reject` or `backend`",
 	},
 	{
 		"default values",

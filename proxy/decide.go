@@ -58,6 +58,8 @@ func (c *Config) Decide(q Query) Decision {
 		d.Reason = HelloMalformed
 	case routes.Denied:
 		d.Reason = DeniedAddress
+	case routes.Rejected:
+		d.Reason = RouteRejects
 	default:
 		d.Reason = NoRoute
 	}

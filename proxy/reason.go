@@ -23,6 +23,7 @@ const (
 	NoSNI
 	NoRoute
 	DeniedAddress
+	RouteRejects
 	NoHealthyServer
 	Loop
 	// dial
@@ -49,7 +50,7 @@ const (
 var reasonNames = [...]string{
 	"", "too_many_connections",
 	"no_bytes", "client_gone", "hello_timeout", "hello_too_large", "hello_memory", "hello_malformed", "not_tls",
-	"no_sni", "no_route", "denied_address", "no_healthy_server", "loop",
+	"no_sni", "no_route", "denied_address", "route_rejects", "no_healthy_server", "loop",
 	"dial_refused", "dial_timeout", "no_local_port", "no_local_route", "no_resources",
 	"client_closed", "origin_closed", "client_reset", "origin_reset", "client_lost", "origin_lost", "name_changed",
 	"idle_timeout", "half_close_timeout",

@@ -30,6 +30,7 @@ var rejections = []rejection{
 	{"no route", byName("none.example"), 112, NoRoute, relay.PhaseDecide},
 	{"no name", byName(""), 112, NoSNI, relay.PhaseDecide},
 	{"denied address", byName("denied.example"), 112, DeniedAddress, relay.PhaseDecide},
+	{"route that rejects", byName("fence.example"), 112, RouteRejects, relay.PhaseDecide},
 	{"all servers refuse", byName("down.example"), 80, DialRefused, relay.PhaseDial},
 	{"no server", byName("full.example"), 80, NoHealthyServer, relay.PhaseDecide},
 	{"IP literal", raw(named("192.0.2.1")), 112, NoSNI, relay.PhaseDecide},
@@ -61,6 +62,7 @@ func rejecting(t *testing.T, how routes.Reject) setup {
 		Config: Config{HelloBytes: 4096, Timeouts: relay.Timeouts{Hello: time.Second}},
 		routes: []routes.Route{
 			{SNI: []string{"denied.example"}, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Reject: how},
+			{SNI: []string{"fence.example"}, Backend: -1, Reject: how},
 			{SNI: []string{"down.example"}, Backend: 0},
 			{SNI: []string{"full.example"}, Backend: 1, Reject: how},
 		},

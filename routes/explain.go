@@ -39,9 +39,10 @@ const (
 	Refused                   // it decided, and its route does not allow the client
 	PassedOver                // all its routes want protocols that the client does not offer
 	Beaten                    // a narrower pattern decided
+	Rejecting                 // it decided, and its route has no backend
 )
 
-var verdictNames = [...]string{"absent", "taken", "denied", "passed over", "beaten"}
+var verdictNames = [...]string{"absent", "taken", "denied", "passed over", "beaten", "rejects"}
 
 func (v Verdict) String() string {
 	if int(v) < len(verdictNames) {
@@ -143,7 +144,10 @@ func (e *Explanation) decide(t *Table, c *Candidate, suffix []byte, offer sni.Pr
 	if len(c.Routes) > 1 {
 		c.Because += ": " + line(r.Line)
 	}
-	if e.Outcome == Denied {
+	switch e.Outcome {
+	case Rejected:
+		c.Verdict = Rejecting
+	case Denied:
 		c.Verdict = Refused
 		c.Because = fmt.Sprintf("%s, but allow has %s and not %s", c.Because, r.allowed(), address(e.Client))
 	}

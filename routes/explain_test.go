@@ -48,6 +48,15 @@ denied: line 10
   **.test     line 9   beaten: an exact name goes before *. and **.
   default     line 20  absent: has no backend
 `},
+		{"a.shut.test", "", "", `
+a.shut.test, alpn none, from an unknown address
+route rejects: line 13
+  a.shut.test   -        absent: no route has it
+  *.shut.test   -        absent: no route has it
+  **.shut.test  line 13  rejects: is the longest ** suffix that fits, and nothing narrower does
+  **.test       line 9   beaten: a longer ** suffix goes before a shorter
+  default       line 20  absent: has no backend
+`},
 		{"", "", "", `
 no name, alpn none, from an unknown address
 no name

@@ -11,7 +11,7 @@ import (
 
 // A Match is what Lookup found.
 type Match struct {
-	Route   *Route // the table's; nil unless Outcome is Matched, MatchedDefault or Denied
+	Route   *Route // the table's; nil unless Outcome is Matched, MatchedDefault, Denied or Rejected
 	Outcome Outcome
 	Literal bool // the name is an IP address, and the Outcome that of a hello without a name
 }
@@ -26,9 +26,10 @@ const (
 	NoName                        // the hello has no name, and the default has no backend
 	BadName                       // the name is no host name; such a hello never reaches the default
 	Denied                        // Route takes the name, but its Allow has not the client's address
+	Rejected                      // Route takes the name and has no backend
 )
 
-var outcomeNames = [...]string{"matched", "matched default", "no route", "no name", "bad name", "denied"}
+var outcomeNames = [...]string{"matched", "matched default", "no route", "no name", "bad name", "denied", "route rejects"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
@@ -48,7 +49,7 @@ var dot = []byte(".")
 // protocol that it offers and a route lists, then the route without alpn. When all routes list
 // protocols and none fits, Lookup tries the next wider pattern. A client that the chosen route does
 // not allow is Denied there and then: falling through to a wider pattern would undo the operator's
-// fence.
+// fence. A chosen route without a backend is final in the same way: the client is Rejected.
 //
 // A name with a byte outside ASCII is a BadName: clients send A-labels. An IP address is no name
 // (RFC 6066 section 3), yet clients send them and origins take such hellos: they go where hellos
@@ -201,12 +202,15 @@ func (r *Route) lists(protocol []byte) bool {
 	return false
 }
 
-// admit applies the route's allow list.
+// admit returns the match of a client that the look-up gives to the route.
 func (r *Route) admit(client netip.Addr) Match {
-	if r.allows(client) {
-		return Match{Route: r, Outcome: Matched}
+	m := Match{Route: r, Outcome: Matched}
+	if !r.allows(client) {
+		m.Outcome = Denied
+	} else if r.Backend < 0 {
+		m.Outcome = Rejected
 	}
-	return Match{Route: r, Outcome: Denied}
+	return m
 }
 
 // allows compares an IPv4-mapped address as IPv4 and drops the zone of a link-local one, because

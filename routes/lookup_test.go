@@ -24,6 +24,7 @@ func example(t *testing.T) *Table {
 		{Line: 10, SNI: []string{"fence.test"}, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("fe80::/10")}},
 		{Line: 11, SNI: []string{"two.none"}, ALPN: []string{"h2"}},
 		{Line: 12, SNI: []string{"two.none"}, ALPN: []string{"h3"}},
+		{Line: 13, SNI: []string{"**.shut.test"}, Backend: -1, Reject: RejectReset},
 	}, Default{Backend: -1, Line: 20})
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +64,8 @@ func TestLookup(t *testing.T) {
 		{"fence.test", "", "fe80::1%eth0", Matched, 10},
 		{"fence.test", "", "192.0.3.1", Denied, 10},
 		{"fence.test", "", "", Denied, 10},
+		{"a.shut.test", "", "", Rejected, 13},
+		{"shut.test", "", "", Matched, 9},
 		{"192.0.2.1", "", "", NoName, 0},
 		{"1.2.3", "", "", BadName, 0},
 		{"bücher.test", "", "", BadName, 0},

@@ -61,6 +61,9 @@ func reference(rs []Route, d Default, name []byte, alpn []string, client netip.A
 	if len(best.route.Allow) > 0 && !slices.ContainsFunc(best.route.Allow, in) {
 		return Match{Route: best.route, Outcome: Denied}
 	}
+	if best.route.Backend < 0 {
+		return Match{Route: best.route, Outcome: Rejected}
+	}
 	return Match{Route: best.route, Outcome: Matched}
 }
 
@@ -85,6 +88,9 @@ func randomRoutes(random *rand.Rand) ([]Route, Default) {
 	rs := make([]Route, random.IntN(20))
 	for i := range rs {
 		rs[i] = Route{Backend: i, Line: 10 + i, ALPN: some(random, "h2", "http/1.1", "h3")}
+		if random.IntN(4) == 0 {
+			rs[i].Backend = -1
+		}
 		for range 1 + random.IntN(3) {
 			prefix := []string{"", "*.", "**."}[random.IntN(3)]
 			rs[i].SNI = append(rs[i].SNI, prefix+randomName(random))
@@ -174,7 +180,7 @@ func agree(t *testing.T, rs []Route, d Default, name []byte, alpn []string, clie
 func checkVerdicts(t *testing.T, hello string, e Explanation) {
 	t.Helper()
 	decided := slices.DeleteFunc(slices.Clone(e.Candidates), func(c Candidate) bool {
-		return c.Verdict != Taken && c.Verdict != Refused
+		return c.Verdict != Taken && c.Verdict != Refused && c.Verdict != Rejecting
 	})
 	if e.Route == nil {
 		if len(decided) != 0 {
@@ -182,7 +188,8 @@ func checkVerdicts(t *testing.T, hello string, e Explanation) {
 		}
 		return
 	}
-	if len(decided) != 1 || !slices.Contains(decided[0].Routes, e.Route) || (decided[0].Verdict == Refused) != (e.Outcome == Denied) {
+	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting}[e.Outcome]
+	if len(decided) != 1 || !slices.Contains(decided[0].Routes, e.Route) || decided[0].Verdict != cmp.Or(verdict, Taken) {
 		t.Fatalf("Explain%s has %v decide, want one with the route of %s", hello, decided, describe(e.Match))
 	}
 }
@@ -210,7 +217,7 @@ func TestLookupAgreesWithReference(t *testing.T) {
 			outcomes[reference(rs, d, name, alpn, client).Outcome]++
 		}
 	}
-	for _, o := range []Outcome{Matched, MatchedDefault, NoRoute, Denied} {
+	for _, o := range []Outcome{Matched, MatchedDefault, NoRoute, Denied, Rejected} {
 		if outcomes[o] < 100 {
 			t.Errorf("%d of 20000 look-ups are %q, want 100 or the test shows little", outcomes[o], o)
 		}

@@ -37,7 +37,7 @@ type Route struct {
 	SNI         []string       // patterns, as ParsePattern takes them; at least one
 	ALPN        []string       // the client must offer one of these protocols; nil: any client
 	Allow       []netip.Prefix // the client's address must be in one of these; nil: any address
-	Backend     int            // index into the caller's list of backends
+	Backend     int            // index into the caller's list of backends; negative: none, the client is rejected
 	IdleTimeout time.Duration  // 0: the global one
 	Keepalive   time.Duration  // 0: the global one; negative: none
 	Reject      Reject         // RejectInherit: the default's

@@ -22,6 +22,9 @@ type Decoder struct {
 // Problems returns the problems found so far, sorted by position, or nil.
 func (d *Decoder) Problems() Problems { return d.problems.sorted() }
 
+// Count is the number of problems found so far.
+func (d *Decoder) Count() int { return len(d.problems) }
+
 // Fail reports a problem at a node.
 func (d *Decoder) Fail(n *yaml.Node, format string, args ...any) {
 	d.FailAt(n.Line, n.Column, format, args...)
@@ -64,6 +67,7 @@ type Schema struct {
 	Want     string // "a mapping such as {...}"
 	Keys     []string
 	Required []string
+	Either   []string // of these one at least must be there, unless there are none
 }
 
 // maxKeys is more keys than any schema has.
@@ -91,12 +95,20 @@ func (d *Decoder) Fields(n *yaml.Node, s *Schema) iter.Seq2[*yaml.Node, *yaml.No
 				}
 			}
 		}
+		missing := func(name string) bool { return lines[slices.Index(s.Keys, name)] == 0 && !misspelt(n, s, name) }
 		for _, name := range s.Required {
-			if lines[slices.Index(s.Keys, name)] == 0 && !misspelt(n, s, name) {
+			if missing(name) {
 				d.Fail(n, "missing key %s", Key(name))
 			}
 		}
+		if len(s.Either) > 0 && every(s.Either, missing) {
+			d.Fail(n, "missing key %s", oneOf(s.Either, Key))
+		}
 	}
+}
+
+func every(words []string, is func(string) bool) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !is(w) })
 }
 
 // knownKey returns the index of a key in its schema, -1 if it is not there.

@@ -71,11 +71,20 @@ func didYouMean(word string, candidates []string, show func(string) string) stri
 	if s := Nearest(word, candidates); s != "" {
 		return ", did you mean " + show(s) + "?"
 	}
-	shown := make([]string, len(candidates))
-	for i, c := range candidates {
-		shown[i] = show(c)
+	return ", want one of " + strings.Join(shown(candidates, show), ", ")
+}
+
+// oneOf lists words as an alternative: "`backend` or `reject`".
+func oneOf(words []string, show func(string) string) string {
+	return strings.Join(shown(words, show), " or ")
+}
+
+func shown(words []string, show func(string) string) []string {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = show(w)
 	}
-	return ", want one of " + strings.Join(shown, ", ")
+	return all
 }
 
 // units are spellings of units that Go does not read.
