@@ -116,6 +116,7 @@ routes:
   - {sni: c.example, backend: "10.0.0.9:0443"}
   - {sni: d.example, backend: "DB.:443"}
 default: {reject: silence, backend: spare}
+no_sni: {reject: reset, backend: shop}
 `)
 	want := Config{
 		File:     "k.yaml",
@@ -131,7 +132,10 @@ default: {reject: silence, backend: spare}
 			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 22}}, backend.RoundRobin, 2, 0},
 			{"db.:443", []Server{{"db.:443", 1, false, 24}}, backend.RoundRobin, 2, 0},
 		},
-		Default: routes.Default{Backend: 1, Reject: routes.RejectSilence, Line: 25},
+		Default: routes.Default{
+			Backend: 1, Reject: routes.RejectSilence, Line: 25,
+			NoName: &routes.Default{Backend: 0, Reject: routes.RejectReset, Line: 26},
+		},
 		Routes: []routes.Route{
 			{
 				SNI: []string{"shop.example.com", "*.xn--bcher-kva.example"}, ALPN: []string{"h2", "http/1.1"}, Backend: 0,
@@ -190,6 +194,8 @@ func TestSchema(t *testing.T) {
 		{`backends: {shop: {` + server + `, max_connections: 0}}`, true},
 		{`routes: [{sni: a.example, alpn: [h2], backend: "10.0.0.5:443", allow: [192.0.2.0/24], idle_timeout: 10m, keepalive: off, reject: reset}]`, true},
 		{`routes: [{sni: a.example, reject: alert}, {sni: b.example, backend: "10.0.0.5:443"}]`, true},
+		{`no_sni: {reject: close}`, true},
+		{`no_sni: {backend: "10.0.0.5:443"}`, true},
 		{`default: {reject: alert}`, true},
 		{`default: {backend: "10.0.0.5:443"}`, true},
 	} {
@@ -259,7 +265,7 @@ func complete(c *Config) error {
 		return errors.New("Listen is empty")
 	case c.Table == nil:
 		return errors.New("Table is nil")
-	case len(c.Routes) == 0 && c.Default.Backend < 0:
+	case len(c.Routes) == 0 && c.Default.Backend < 0 && (c.Default.NoName == nil || c.Default.NoName.Backend < 0):
 		return errors.New("no route and no default backend")
 	case c.Limits.HelloBytes < minHelloBytes || c.Limits.HelloBytes > maxHelloBytes || c.Limits.HelloMemory < c.Limits.HelloBytes || c.Limits.Connections < 0:
 		return fmt.Errorf("Limits = %+v", c.Limits)

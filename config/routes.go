@@ -27,6 +27,12 @@ var (
 		Keys:   []string{"reject", "backend"},
 		Either: []string{"reject", "backend"},
 	}
+	noSNISchema = strict.Schema{
+		What:   "`no_sni`",
+		Want:   "a mapping such as {reject: alert}",
+		Keys:   defaultSchema.Keys,
+		Either: defaultSchema.Either,
+	}
 )
 
 // routes reads the list of routes and builds the table.
@@ -45,7 +51,7 @@ func (d *decoder) routes(n *yaml.Node) {
 		}
 	}
 	if d.Count() == before && d.forwardsNothing() {
-		d.Fail(n, "no route has a backend, and neither has `default`, so that no connection could be forwarded")
+		d.Fail(n, "no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded")
 		return
 	}
 	table, err := routes.New(d.config.Routes, d.config.Default)
@@ -62,7 +68,11 @@ func (d *decoder) routes(n *yaml.Node) {
 // forwardsNothing reports whether every client would be rejected.
 func (d *decoder) forwardsNothing() bool {
 	forwards := func(r routes.Route) bool { return r.Backend >= 0 }
-	return d.config.Default.Backend < 0 && !slices.ContainsFunc(d.config.Routes, forwards)
+	def := &d.config.Default
+	if def.Backend >= 0 || def.NoName != nil && def.NoName.Backend >= 0 {
+		return false
+	}
+	return !slices.ContainsFunc(d.config.Routes, forwards)
 }
 
 func (d *decoder) route(n *yaml.Node) routes.Route {
@@ -182,18 +192,29 @@ var rejectWords = func() (words []string) {
 // defaultRoute reads where names without a route go. With a backend, reject is for connections that
 // no route may take at all.
 func (d *decoder) defaultRoute(n *yaml.Node) {
-	def := &d.config.Default
-	def.Line = n.Line
-	for k, v := range d.Fields(n, &defaultSchema) {
+	def := d.otherwise(n, &defaultSchema)
+	def.Reject = cmp.Or(def.Reject, routes.RejectAlert)
+	d.config.Default = def
+}
+
+// noSNI reads where hellos without a name go. It comes after the default, whose part it is.
+func (d *decoder) noSNI(n *yaml.Node) {
+	def := d.otherwise(n, &noSNISchema)
+	d.config.Default.NoName = &def
+}
+
+// otherwise reads where the connections go that no route takes.
+func (d *decoder) otherwise(n *yaml.Node, s *strict.Schema) routes.Default {
+	def := routes.Default{Backend: -1, Line: n.Line}
+	for k, v := range d.Fields(n, s) {
 		switch k.Value {
 		case "reject":
-			if r := d.reject(v); r != routes.RejectInherit {
-				def.Reject = r
-			}
+			def.Reject = d.reject(v)
 		case "backend":
-			def.Backend = d.backendRef(v)
+			def.Backend = max(0, d.backendRef(v))
 		}
 	}
+	return def
 }
 
 // conflicts reports each pattern that two routes claim, at the later one.

@@ -22,7 +22,7 @@ var routeCases = []problemCase{
 	{
 		"empty",
 		listenLine + "routes: []\n",
-		"2:9: no route has a backend, and neither has `default`, so that no connection could be forwarded",
+		"2:9: no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded",
 	},
 	{
 		"elements",
@@ -178,7 +178,7 @@ var routeCases = []problemCase{
 	{
 		"every route rejects",
 		listenLine + "routes: [{sni: a.example, reject: alert}]\ndefault: {reject: close}\n",
-		"2:9: no route has a backend, and neither has `default`, so that no connection could be forwarded",
+		"2:9: no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded",
 	},
 	{
 		"default is a word",
@@ -189,6 +189,33 @@ var routeCases = []problemCase{
 		"default is empty",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\ndefault: {}\n",
 		"5:10: missing key `reject` or `backend`",
+	},
+	{
+		"no_sni values",
+		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\nno_sni: {reject: allert, backend: shp, sni: x}\n",
+		"5:18: unknown value \"allert\" for `reject`, did you mean \"alert\"?\n" +
+			"5:35: unknown backend \"shp\", did you mean \"shop\"?\n" +
+			"5:40: unknown key `sni`, want one of `reject`, `backend`",
+	},
+	{
+		"no_sni is empty",
+		listenLine + "routes: [{sni: a.example, backend: \"10.0.0.5:443\"}]\nno_sni: {}\n",
+		"3:9: missing key `reject` or `backend`",
+	},
+	{
+		"no_sni is a word",
+		listenLine + "routes: [{sni: a.example, backend: \"10.0.0.5:443\"}]\nno_sni: kube\n",
+		"3:9: `no_sni` must be a mapping such as {reject: alert}, got \"kube\"",
+	},
+	{
+		"unreadable backend of default is one problem",
+		listenLine + "routes: []\ndefault: {backend: nope}\n",
+		"3:20: unknown backend \"nope\"",
+	},
+	{
+		"unreadable backend of no_sni is one problem",
+		listenLine + "routes: []\nno_sni: {backend: [10.0.0.5:443]}\n",
+		"3:19: `backend` must be a single value, got a list",
 	},
 	{
 		"default values",

@@ -15,7 +15,7 @@ import (
 var rootSchema = strict.Schema{
 	What:     "the configuration",
 	Want:     "a mapping with `listen` and `routes`",
-	Keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default"},
+	Keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default", "no_sni"},
 	Required: []string{"listen", "routes"},
 }
 
@@ -40,6 +40,7 @@ func (d *decoder) document(root *yaml.Node) {
 	read("log", d.log)
 	read("backends", d.namedBackends)
 	read("default", d.defaultRoute)
+	read("no_sni", d.noSNI)
 	read("routes", d.routes)
 }
 

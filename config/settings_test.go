@@ -38,7 +38,7 @@ var settingsCases = []problemCase{
 	{
 		"unknown section",
 		listenLine + "zzz: 1\nadmn: 2\n" + routesLine,
-		"2:1: unknown key `zzz`, want one of `listen`, `admin`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`\n" +
+		"2:1: unknown key `zzz`, want one of `listen`, `admin`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
 			"3:1: unknown key `admn`, did you mean `admin`?",
 	},
 	{

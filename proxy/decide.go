@@ -50,7 +50,7 @@ func (c *Config) Decide(q Query) Decision {
 		}
 	}
 	switch m.Outcome {
-	case routes.Matched, routes.MatchedDefault:
+	case routes.Matched, routes.MatchedDefault, routes.MatchedNoName:
 		d.Pool = c.Pools[m.Route.Backend]
 	case routes.NoName:
 		d.Reason = NoSNI

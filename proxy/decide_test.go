@@ -103,6 +103,38 @@ func TestRecordDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Hellos without a name go where the configuration says, and the default says how they are rejected
+// when that place does not.
+func TestDecideWithoutAName(t *testing.T) {
+	for _, c := range []struct {
+		noName *routes.Default
+		pool   int // -1: none
+		reason Reason
+		reject routes.Reject
+	}{
+		{nil, 0, NoReason, routes.RejectClose},
+		{&routes.Default{Backend: 1}, 1, NoReason, routes.RejectClose},
+		{&routes.Default{Backend: -1}, -1, NoSNI, routes.RejectClose},
+		{&routes.Default{Backend: -1, Reject: routes.RejectReset}, -1, NoSNI, routes.RejectReset},
+	} {
+		x := manyRoutes()
+		x.backends = append(x.backends, x.backends[0])
+		x.otherwise = routes.Default{Backend: 0, Reject: routes.RejectClose, NoName: c.noName}
+		config := x.config(t)
+		var pool *backend.Pool
+		if c.pool >= 0 {
+			pool = config.Pools[c.pool]
+		}
+		for _, name := range [][]byte{nil, []byte("192.0.2.1")} {
+			d := config.Decide(Query{Name: name})
+			if d.Pool != pool || d.Reason != c.reason || d.Reject != c.reject {
+				t.Errorf("Decide(%q) with %+v = reason %q, reject %v, pool %p, want %q, %v, %p",
+					name, c.noName, d.Reason, d.Reject, d.Pool, c.reason, c.reject, pool)
+			}
+		}
+	}
+}
+
 // However a connection ends, each server that was picked for it is released
 // once: with room for one connection on each, there is room for one again.
 func TestEachPickIsReleasedOnce(t *testing.T) {

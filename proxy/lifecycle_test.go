@@ -120,6 +120,21 @@ func TestRoutesByNameAndALPN(t *testing.T) {
 	}
 }
 
+func TestRoutesWithoutAName(t *testing.T) {
+	testkit.NoLeaks(t)
+	o := testkit.NewOrigin(t)
+	s := one("shop.example", refusing(t), o.Address())
+	s.backends = append(s.backends, backend.Config{Servers: s.backends[0].Servers[1:]})
+	s.otherwise.NoName = &routes.Default{Backend: 1}
+	e := serve(t, s)
+	client := e.dial()
+	client.SendBytes(hello(t, ""))
+	clientEnds(client, o.Accept())
+	if r := e.record(1); r.Route != "no_sni" || r.Server != o.Address() {
+		t.Errorf("record says route %q and server %q, want no_sni and %q", r.Route, r.Server, o.Address())
+	}
+}
+
 func TestUnixOrigin(t *testing.T) {
 	testkit.NoLeaks(t)
 	o := testkit.ListenOrigin(t, "unix", filepath.Join(t.TempDir(), "origin"))

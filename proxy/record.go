@@ -116,9 +116,12 @@ func appendRecord(b []byte, f Format, r *record) []byte {
 }
 
 func (l *line) decision(r *record) {
-	if r.outcome == routes.MatchedDefault {
+	switch r.outcome {
+	case routes.MatchedDefault:
 		l.text("route", "default")
-	} else {
+	case routes.MatchedNoName:
+		l.text("route", "no_sni")
+	default:
 		l.bytes("route", r.route)
 	}
 	if r.pool != nil {

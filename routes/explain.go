@@ -58,12 +58,12 @@ func (v Verdict) String() string {
 func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanation {
 	e := Explanation{Asked: name, ALPN: alpn, Client: client}
 	if name == "" {
-		e.decideDefault(t, NoName, "the hello has no name")
+		e.decideNoName(t, "the hello has no name")
 		return e
 	}
 	normal, err := Normalize(nil, []byte(name))
 	if err == ErrIPLiteral {
-		e.decideDefault(t, NoName, "an IP address is no name (RFC 6066 section 3)")
+		e.decideNoName(t, "an IP address is no name (RFC 6066 section 3)")
 		e.Literal = true
 		return e
 	}
@@ -152,6 +152,21 @@ func (e *Explanation) decide(t *Table, c *Candidate, suffix []byte, offer sni.Pr
 		c.Because = fmt.Sprintf("%s, but allow has %s and not %s", c.Because, r.allowed(), address(e.Client))
 	}
 	return true
+}
+
+// decideNoName appends what takes hellos without a name, which decides, and the default.
+func (e *Explanation) decideNoName(t *Table, because string) {
+	if t.noName == nil {
+		e.decideDefault(t, NoName, because)
+		return
+	}
+	e.Match = t.lookupNoName()
+	c := Candidate{Pattern: "no_sni", Routes: []*Route{t.noName}, Verdict: Taken, Because: because}
+	if e.Outcome == NoName {
+		c.Verdict, c.Because = Rejecting, because+", and no_sni has no backend"
+	}
+	beaten := Candidate{Pattern: "default", Routes: []*Route{&t.fallback}, Verdict: Beaten, Because: "no_sni takes what has no name"}
+	e.Candidates = append(e.Candidates, c, beaten)
 }
 
 // decideDefault appends the default, which decides if no pattern has.

@@ -113,6 +113,34 @@ func TestExplainDefault(t *testing.T) {
 	}
 }
 
+func TestExplainNoName(t *testing.T) {
+	for _, test := range []struct {
+		noName Default
+		want   string
+	}{
+		{Default{Backend: 1, Line: 8}, `
+no name, alpn none, from an unknown address
+matched no_sni: line 8
+  no_sni   line 8  taken: the hello has no name
+  default  line 9  beaten: no_sni takes what has no name
+`},
+		{Default{Backend: -1, Line: 8}, `
+no name, alpn none, from an unknown address
+no name: line 8
+  no_sni   line 8  rejects: the hello has no name, and no_sni has no backend
+  default  line 9  beaten: no_sni takes what has no name
+`},
+	} {
+		table, err := New(nil, Default{Backend: 2, Line: 9, NoName: &test.noName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := "\n" + table.Explain("", nil, netip.Addr{}).String(); got != test.want {
+			t.Errorf("Explain(\"\") = %s\nwant %s", got, test.want)
+		}
+	}
+}
+
 func TestExplainBadName(t *testing.T) {
 	e := example(t).Explain("1.2.3", nil, netip.Addr{})
 	if e.Outcome != BadName || !errors.Is(e.Err, ErrNumber) || len(e.Candidates) != 0 {

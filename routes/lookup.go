@@ -11,7 +11,7 @@ import (
 
 // A Match is what Lookup found.
 type Match struct {
-	Route   *Route // the table's; nil unless Outcome is Matched, MatchedDefault, Denied or Rejected
+	Route   *Route // the table's; nil for NoRoute, BadName, and NoName without a Default.NoName
 	Outcome Outcome
 	Literal bool // the name is an IP address, and the Outcome that of a hello without a name
 }
@@ -22,14 +22,15 @@ type Outcome uint8
 const (
 	Matched        Outcome = iota // a pattern of Route takes the name
 	MatchedDefault                // the default has a backend; Route has its Backend, Reject and Line
+	MatchedNoName                 // the hello has no name, and Default.NoName a backend; Route is as in MatchedDefault
 	NoRoute                       // no pattern takes the name, and the default has no backend
-	NoName                        // the hello has no name, and the default has no backend
+	NoName                        // the hello has no name, and what takes such hellos has no backend
 	BadName                       // the name is no host name; such a hello never reaches the default
 	Denied                        // Route takes the name, but its Allow has not the client's address
 	Rejected                      // Route takes the name and has no backend
 )
 
-var outcomeNames = [...]string{"matched", "matched default", "no route", "no name", "bad name", "denied", "route rejects"}
+var outcomeNames = [...]string{"matched", "matched default", "matched no_sni", "no route", "no name", "bad name", "denied", "route rejects"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
@@ -58,7 +59,7 @@ var dot = []byte(".")
 // Lookup does not allocate.
 func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match {
 	if name == nil {
-		return t.lookupDefault(NoName)
+		return t.lookupNoName()
 	}
 	var buf [maxName]byte
 	normal, err := normalizeWire(buf[:0], name)
@@ -76,9 +77,20 @@ func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match
 
 // lookupLiteral returns the match of a hello whose name is an IP address.
 func (t *Table) lookupLiteral() Match {
-	m := t.lookupDefault(NoName)
+	m := t.lookupNoName()
 	m.Literal = true
 	return m
+}
+
+func (t *Table) lookupNoName() Match {
+	switch r := t.noName; {
+	case r == nil:
+		return t.lookupDefault(NoName)
+	case r.Backend < 0:
+		return Match{Route: r, Outcome: NoName}
+	default:
+		return Match{Route: r, Outcome: MatchedNoName}
+	}
 }
 
 func (t *Table) lookupDefault(otherwise Outcome) Match {

@@ -333,7 +333,7 @@ func remedy(s string, err error) string {
 	case errors.Is(err, ErrNumber):
 		return ": write a host name, or give default a backend"
 	case errors.Is(err, ErrIPLiteral):
-		return ", and a ClientHello carries none (RFC 6066 section 3): write a host name, or give default a backend"
+		return ", and a ClientHello carries none (RFC 6066 section 3): write a host name, or give no_sni a backend"
 	case strings.Contains(s, "://"):
 		return ": write the host name alone, without scheme and path"
 	case strings.Contains(s, ":"):

@@ -16,6 +16,13 @@ import (
 // it takes the name, and those that do are sorted by precedence.
 func reference(rs []Route, d Default, name []byte, alpn []string, client netip.Addr) Match {
 	takesDefault := Match{Route: &Route{Backend: d.Backend, Reject: max(d.Reject, RejectAlert), Line: d.Line}, Outcome: MatchedDefault}
+	if n := d.NoName; name == nil && n != nil {
+		m := Match{Route: &Route{Backend: n.Backend, Reject: n.Reject, Line: n.Line}, Outcome: MatchedNoName}
+		if n.Backend < 0 {
+			m.Outcome = NoName
+		}
+		return m
+	}
 	if name == nil {
 		if d.Backend < 0 {
 			return Match{Outcome: NoName}
@@ -100,6 +107,9 @@ func randomRoutes(random *rand.Rand) ([]Route, Default) {
 		}
 	}
 	d := Default{Backend: random.IntN(3) - 1, Reject: Reject(random.IntN(5)), Line: 90}
+	if random.IntN(2) == 0 {
+		d.NoName = &Default{Backend: random.IntN(3) - 1, Reject: Reject(random.IntN(5)), Line: 91}
+	}
 	return withoutConflicts(rs), d
 }
 
@@ -188,7 +198,7 @@ func checkVerdicts(t *testing.T, hello string, e Explanation) {
 		}
 		return
 	}
-	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting}[e.Outcome]
+	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting, NoName: Rejecting}[e.Outcome]
 	if len(decided) != 1 || !slices.Contains(decided[0].Routes, e.Route) || decided[0].Verdict != cmp.Or(verdict, Taken) {
 		t.Fatalf("Explain%s has %v decide, want one with the route of %s", hello, decided, describe(e.Match))
 	}
@@ -212,12 +222,15 @@ func TestLookupAgreesWithReference(t *testing.T) {
 		rs, d := randomRoutes(random)
 		for range 10 {
 			name := []byte(randomName(random))
+			if random.IntN(5) == 0 {
+				name = [][]byte{nil, []byte("192.0.2.1")}[random.IntN(2)]
+			}
 			alpn, client := some(random, "h2", "http/1.1", "h3", "acme-tls/1"), randomClient(random)
 			agree(t, rs, d, name, alpn, client)
 			outcomes[reference(rs, d, name, alpn, client).Outcome]++
 		}
 	}
-	for _, o := range []Outcome{Matched, MatchedDefault, NoRoute, Denied, Rejected} {
+	for _, o := range []Outcome{Matched, MatchedDefault, MatchedNoName, NoRoute, NoName, Denied, Rejected} {
 		if outcomes[o] < 100 {
 			t.Errorf("%d of 20000 look-ups are %q, want 100 or the test shows little", outcomes[o], o)
 		}

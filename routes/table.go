@@ -49,6 +49,10 @@ type Default struct {
 	Backend int    // index into the caller's list of backends; negative: none, the client is rejected
 	Reject  Reject // how clients are rejected; New takes RejectInherit for RejectAlert
 	Line    int    // line in the configuration file; 0 if none
+
+	// NoName takes the hellos without a name instead; nil: this takes them too. RejectInherit there
+	// is this Reject, and a further NoName has no meaning.
+	NoName *Default
 }
 
 // Reject says how a client is rejected.
@@ -97,7 +101,8 @@ type Table struct {
 	index    index
 	shared   [][]uint32 // routes that share a pattern, told apart by alpn, in the order of the configuration
 	def      Default
-	fallback Route // the default in the shape of a route, for Match
+	fallback Route  // the default in the shape of a route, for Match
+	noName   *Route // def.NoName in that shape; nil if there is none
 }
 
 // New makes a table of rs and keeps rs, because a copy of a million routes would double their
@@ -117,12 +122,19 @@ func New(rs []Route, d Default) (*Table, error) {
 	t := &Table{
 		routes:   rs,
 		def:      d,
-		fallback: Route{Backend: d.Backend, Reject: d.Reject, Line: d.Line},
+		fallback: *d.route(),
+	}
+	if d.NoName != nil {
+		t.noName = d.NoName.route()
 	}
 	if err := t.build(); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+func (d *Default) route() *Route {
+	return &Route{Backend: d.Backend, Reject: d.Reject, Line: d.Line}
 }
 
 // Default returns the default that New got, with RejectAlert in the place of RejectInherit.

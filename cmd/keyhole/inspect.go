@@ -44,14 +44,16 @@ func count(n int, what string) string {
 func explainCommand(file *string) *cobra.Command {
 	var alpn []string
 	var client string
+	var noSNI bool
 	c := &cobra.Command{
-		Use:   "explain NAME",
+		Use:   "explain NAME | --no-sni",
 		Short: "Say which route a server name takes, and why",
 		Long: `Say which route a server name takes, why, and which others it passed over.
-NAME is a server name as a client would send it, or "" for a hello without one.`,
+NAME is a server name as a client would send it; --no-sni, or "" for a name, is
+a hello without one.`,
 		Example: `  keyhole explain shop.example.com
   keyhole explain shop.example.com --alpn h2,http/1.1 --client 192.0.2.7`,
-		Args: oneName,
+		Args: func(cmd *cobra.Command, args []string) error { return oneName(cmd, args, noSNI) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := clientAddress(client)
 			if err != nil {
@@ -64,13 +66,18 @@ NAME is a server name as a client would send it, or "" for a hello without one.`
 			if err != nil {
 				return err
 			}
-			e := c.Table.Explain(args[0], alpn, from)
+			name := "" // of a hello without one
+			if len(args) > 0 {
+				name = args[0]
+			}
+			e := c.Table.Explain(name, alpn, from)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n", e, consequence(c, e.Match))
 			return err
 		},
 	}
 	c.Flags().StringSliceVar(&alpn, "alpn", nil, "`PROTOCOLS` that the client offers, in its order, with commas between")
 	c.Flags().StringVar(&client, "client", "", "the client's `ADDRESS`; without it, no allow list lets it in")
+	c.Flags().BoolVar(&noSNI, "no-sni", false, "the client sends no name")
 	return c
 }
 
@@ -88,7 +95,8 @@ func clientAddress(s string) (netip.Addr, error) {
 
 // consequence returns what the edge does with a client, after the outcome of its look-up.
 func consequence(c *config.Config, m routes.Match) string {
-	if m.Outcome == routes.Matched || m.Outcome == routes.MatchedDefault {
+	switch m.Outcome {
+	case routes.Matched, routes.MatchedDefault, routes.MatchedNoName:
 		b := c.Backends[m.Route.Backend]
 		if len(b.Servers) == 1 && b.Servers[0].Address == b.Name {
 			return "goes to " + b.Name
@@ -123,10 +131,16 @@ func list(servers []config.Server) string {
 	return strings.Join(all, ", ")
 }
 
-// oneName wants a server name, which may be empty.
-func oneName(c *cobra.Command, args []string) error {
+// oneName wants a server name, which may be empty, or none with --no-sni.
+func oneName(c *cobra.Command, args []string, noSNI bool) error {
+	if noSNI && len(args) > 0 {
+		return cli.UsageError{Err: fmt.Errorf("%s: leave out the name or --no-sni", c.Name())}
+	}
 	switch len(args) {
 	case 0:
+		if noSNI {
+			return nil
+		}
 		return cli.UsageError{Err: fmt.Errorf("%s: no name given, write `keyhole %[1]s shop.example.com`", c.Name())}
 	case 1:
 		return nil
