@@ -51,6 +51,9 @@ func ParseServer(s string) (Address, error) {
 	if strings.HasPrefix(s, "/") {
 		return Address{}, errors.New("a path is no address, write unix: before it for a Unix socket")
 	}
+	if port, ok := anyHost(s); ok {
+		return Address{}, fmt.Errorf("* is no server's address, write 127.0.0.1:%s for this machine", port)
+	}
 	a, err := parse(s)
 	switch {
 	case err != nil:
@@ -75,6 +78,9 @@ func ParseListener(s string) (Address, error) {
 	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
 		return Address{}, fmt.Errorf("missing host, did you mean \":%s\"?", s)
 	}
+	if port, ok := anyHost(s); ok {
+		return Address{}, fmt.Errorf("* is no address, write \":%s\" for every address of the machine", port)
+	}
 	a, err := parse(s)
 	if err == nil && a.IP.IsValid() {
 		err = checkUnicast(a.IP)
@@ -83,6 +89,15 @@ func ParseListener(s string) (Address, error) {
 		return Address{}, err
 	}
 	return a, nil
+}
+
+// anyHost returns the port of *:443, as nginx and HAProxy write every address, and 443 for * alone.
+func anyHost(s string) (port string, ok bool) {
+	host, port, _ := strings.Cut(s, ":")
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		port = "443"
+	}
+	return port, host == "*"
 }
 
 // maxPath is the length of sun_path on Linux (unix(7)), less the zero byte that ends it.

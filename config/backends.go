@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,24 +15,47 @@ import (
 
 const defaultRetries = 2
 
+// peerKeys are words of HAProxy and nginx about servers.
+var peerKeys = map[string]string{
+	"check":         "servers are not checked; an attempt that fails goes to another server, see `retries` of the backend",
+	"send_proxy":    "PROXY headers to servers are not supported yet",
+	"send-proxy":    "PROXY headers to servers are not supported yet",
+	"send_proxy_v2": "PROXY headers to servers are not supported yet",
+	"send-proxy-v2": "PROXY headers to servers are not supported yet",
+	"maxconn":       "write `max_connections` of the backend, which is for each of its servers",
+	"max_conns":     "write `max_connections` of the backend, which is for each of its servers",
+}
+
+// peerBalances are words of HAProxy and nginx for ways to balance.
+var peerBalances = map[string]backend.Balance{
+	"source": backend.ClientHash, "ip_hash": backend.ClientHash, "hash": backend.ClientHash,
+	"leastconn": backend.LeastConnections, "least_conn": backend.LeastConnections,
+	"roundrobin": backend.RoundRobin, "static-rr": backend.RoundRobin,
+	"random": backend.RandomTwo,
+}
+
 var backendSchema = strict.Schema{
 	What:     "a backend",
 	Want:     "a mapping such as {servers: [10.0.0.5:443]}",
 	Keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections"},
+	Refused:  []string{"http_port", "health", "eject"},
+	Hints:    peerKeys,
 	Required: []string{"servers"},
 }
 
-// namedBackends reads the mapping of names to backends. A backend with a problem keeps its name:
-// otherwise each route to it would be a problem too.
+// namedBackends reads the mapping of names to backends. A backend with a problem keeps its name,
+// even one that is refused: otherwise each route to it would be a problem too.
 func (d *decoder) namedBackends(n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
+		d.nameless = true
 		d.WrongType(n, "`backends`", "a mapping of names to backends")
 		return
 	}
 	lines := make(map[string]int, len(n.Content)/2)
 	for i := 0; i < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		if !d.backendName(k) {
+		named := d.backendName(k)
+		if k.Kind != yaml.ScalarNode || k.Tag == "!!merge" {
 			continue
 		}
 		if line, ok := lines[k.Value]; ok {
@@ -40,7 +64,9 @@ func (d *decoder) namedBackends(n *yaml.Node) {
 		}
 		lines[k.Value] = k.Line
 		d.backends[k.Value] = len(d.config.Backends)
-		d.names = append(d.names, k.Value)
+		if named {
+			d.names = append(d.names, k.Value)
+		}
 		d.config.Backends = append(d.config.Backends, d.backend(k, v))
 	}
 }
@@ -75,13 +101,9 @@ func (d *decoder) backend(name, n *yaml.Node) Backend {
 		case "servers":
 			b.Servers = d.servers(name, v)
 		case "balance":
-			if i, ok := d.ChoiceIndex(v, k.Value, backend.BalanceWords()); ok {
-				b.Balance = backend.Balance(i)
-			}
+			b.Balance = d.balance(v)
 		case "proxy_protocol":
-			if s, ok := d.Choice(v, k.Value, "off", "v1", "v2"); ok && s != "off" {
-				d.unsupported(v, "proxy_protocol: "+s)
-			}
+			d.word(v, k.Value, []string{"off"}, "v1", "v2")
 		case "retries":
 			if i, ok := d.Integer(v, k.Value, 0, 10); ok {
 				b.Retries = i
@@ -95,6 +117,15 @@ func (d *decoder) backend(name, n *yaml.Node) Backend {
 		}
 	}
 	return b
+}
+
+func (d *decoder) balance(n *yaml.Node) backend.Balance {
+	if meant, ok := peerBalances[n.Value]; ok && n.Kind == yaml.ScalarNode {
+		d.Fail(n, "unknown value %s for `balance`, did you mean %s?", strict.Quote(n.Value), strict.Quote(meant.String()))
+		return meant
+	}
+	i, _ := d.ChoiceIndex(n, "balance", backend.BalanceWords())
+	return backend.Balance(max(0, i))
 }
 
 func (d *decoder) servers(name, n *yaml.Node) []Server {
@@ -125,6 +156,7 @@ var serverSchema = strict.Schema{
 	Want:     "an address or a mapping such as {address: 10.0.0.5:443}",
 	Keys:     []string{"address", "weight", "backup"},
 	Required: []string{"address"},
+	Hints:    peerKeys,
 }
 
 // server reads an address, or a mapping with one. It returns the node of the address, or nil
@@ -163,6 +195,10 @@ func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
 // connectable returns the one form of a server address, if it is valid and not the edge's own.
 func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 	a, err := address.ParseServer(text)
+	if alone, ok := d.among(text); err != nil && ok {
+		d.Fail(n, "%s %s: write the address alone, %s%s", what, strict.Quote(text), alone, settings(text, alone))
+		return "", false
+	}
 	if err != nil {
 		d.Fail(n, "%s %s: %v", what, strict.Quote(text), err)
 		return "", false
@@ -172,6 +208,30 @@ func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 		return "", false
 	}
 	return a.String(), true
+}
+
+// among returns the server address in a line of several words, as HAProxy and nginx write a server:
+// "s1 10.0.0.1:443 check".
+func (d *decoder) among(text string) (a address.Address, ok bool) {
+	words := strings.Fields(text)
+	for _, w := range words {
+		a, err := address.ParseServer(strings.TrimSuffix(w, ";"))
+		if err != nil || !a.IP.IsValid() && !strings.Contains(a.Name, ".") && a.Path == "" {
+			continue
+		}
+		if _, loops := d.loop(a); !loops {
+			return a, len(words) > 1
+		}
+	}
+	return address.Address{}, false
+}
+
+// settings says where the weight of such a line goes.
+func settings(text string, a address.Address) string {
+	if strings.Contains(text, "weight") || strings.Contains(text, "backup") {
+		return fmt.Sprintf("; weight and backup are keys, as in {address: %q, weight: 2, backup: true}", a)
+	}
+	return ""
 }
 
 // backendRef reads the backend of a route: a name, or an address, which becomes a backend of its
@@ -211,6 +271,9 @@ func (d *decoder) backendRef(n *yaml.Node) int {
 const maxComparisons = 1 << 20
 
 func (d *decoder) unknownBackend(n *yaml.Node, name string) {
+	if d.nameless {
+		return
+	}
 	d.comparisons += len(d.names)
 	near := ""
 	if d.comparisons <= maxComparisons {

@@ -10,6 +10,40 @@ func TestBackendProblems(t *testing.T) { checkProblems(t, backendCases) }
 
 var backendCases = []problemCase{
 	{
+		"words of HAProxy and nginx",
+		listenLine + "backends:\n  a: {servers: [{address: 10.0.0.1:443, check: true, send_proxy: true}], balance: source}\n" +
+			"  b: {servers: [10.0.0.1:443], balance: leastconn}\n  c: {servers: [10.0.0.1:443], balance: roundrobin}\n" +
+			"  d: {servers: [s1 10.0.0.1:443 check, 10.0.0.2:443 weight=5 backup]}\n" + routesLine,
+		"3:41: unknown key `check`: servers are not checked; an attempt that fails goes to another server, see `retries` of the backend\n" +
+			"3:54: unknown key `send_proxy`: PROXY headers to servers are not supported yet\n" +
+			"3:83: unknown value \"source\" for `balance`, did you mean \"client_hash\"?\n" +
+			"4:41: unknown value \"leastconn\" for `balance`, did you mean \"least_connections\"?\n" +
+			"5:41: unknown value \"roundrobin\" for `balance`, did you mean \"round_robin\"?\n" +
+			"6:17: server \"s1 10.0.0.1:443 check\": write the address alone, 10.0.0.1:443\n" +
+			"6:40: server \"10.0.0.2:443 weight=5 backup\": write the address alone, 10.0.0.2:443; " +
+			"weight and backup are keys, as in {address: \"10.0.0.2:443\", weight: 2, backup: true}",
+	},
+	{
+		"every address is no server",
+		listenLine + "backends: {a: {servers: [\"*:8443\"]}}\n" + routesLine,
+		"2:26: server \"*:8443\": * is no server's address, write 127.0.0.1:8443 for this machine",
+	},
+	{
+		"a refused name is one problem",
+		listenLine + "backends: {a b: {servers: [10.0.0.1:443]}}\nroutes: [{sni: a.example, backend: a b}]\n",
+		"2:12: backend name \"a b\" may hold only letters, digits, dots, underscores and hyphens",
+	},
+	{
+		"unreadable backends are one problem",
+		listenLine + "backends: [a]\nroutes: [{sni: a.example, backend: a}]\n",
+		"2:11: `backends` must be a mapping of names to backends, got a list",
+	},
+	{
+		"misspelt backends are one problem",
+		listenLine + "backend: {a: {servers: [10.0.0.1:443]}}\nroutes: [{sni: a.example, backend: a}]\n",
+		"2:1: unknown key `backend`, did you mean `backends`?",
+	},
+	{
 		"list",
 		listenLine + "backends:\n  [a]\n" + routesLine,
 		"3:3: `backends` must be a mapping of names to backends, got a list",
@@ -50,7 +84,7 @@ var backendCases = []problemCase{
 		"3:10: unknown key `server`, did you mean `servers`?\n" +
 			"3:34: unknown key `retrys`, did you mean `retries`?\n" +
 			"3:45: unknown key `max-connections`, did you mean `max_connections`?\n" +
-			"3:65: unknown key `frobnicate`, want one of `servers`, `balance`, `proxy_protocol`, `http_port`, `health`, `eject`, `retries`, `max_connections`",
+			"3:65: unknown key `frobnicate`, want one of `servers`, `balance`, `proxy_protocol`, `retries`, `max_connections`",
 	},
 	{
 		"name like an address",
@@ -123,7 +157,7 @@ var backendCases = []problemCase{
 	{
 		"proxy_protocol unknown",
 		listenLine + "backends:\n  shop: {servers: [1.2.3.4:1], proxy_protocol: v3}\n" + routesLine,
-		"3:48: unknown value \"v3\" for `proxy_protocol`, want one of \"off\", \"v1\", \"v2\"",
+		"3:48: unknown value \"v3\" for `proxy_protocol`, want \"off\"",
 	},
 	{
 		"missing port",

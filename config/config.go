@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -130,12 +131,23 @@ type decoder struct {
 	listeners   []listener
 	backends    map[string]int // name or inline address -> index in config.Backends
 	names       []string       // of the backends in the file, for suggestions
+	nameless    bool           // `backends` could not be read: its names are unknown
+	lost        bool           // `default` or `no_sni` could not be read
 	comparisons int            // spent on suggestions for backend names
 }
 
 // unsupported refuses a key or a value whose behaviour is not built yet.
 func (d *decoder) unsupported(at *yaml.Node, what string) {
 	d.Fail(at, "%s: not supported yet", strict.Key(what))
+}
+
+// word reads one of a few words, or refuses one of later, whose behaviour is not built yet.
+func (d *decoder) word(n *yaml.Node, name string, words []string, later ...string) {
+	if n.Kind == yaml.ScalarNode && slices.Contains(later, n.Value) {
+		d.unsupported(n, name+": "+n.Value)
+		return
+	}
+	d.Choice(n, name, words...)
 }
 
 func newDecoder(file string) *decoder {

@@ -15,6 +15,7 @@ var listenSchema = strict.Schema{
 	What:     "a listener",
 	Want:     "a mapping such as {address: \":443\"}",
 	Keys:     []string{"address", "protocol", "proxy_protocol_from"},
+	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
 
@@ -31,9 +32,7 @@ func (d *decoder) listen(n *yaml.Node) {
 			case "address":
 				d.listenAddress(v)
 			case "protocol":
-				if s, _ := d.Choice(v, "protocol", "tls", "http"); s == "http" {
-					d.unsupported(v, "protocol: http")
-				}
+				d.word(v, k.Value, []string{"tls"}, "http")
 			case "proxy_protocol_from":
 				d.unsupported(k, k.Value)
 			}

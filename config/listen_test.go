@@ -29,6 +29,11 @@ func TestListenProblems(t *testing.T) { checkProblems(t, listenCases) }
 
 var listenCases = []problemCase{
 	{
+		"every address as nginx and HAProxy write it",
+		"listen: [{address: \"*:443\"}]\n" + routesLine,
+		"1:20: address \"*:443\": * is no address, write \":443\" for every address of the machine",
+	},
+	{
 		"empty list",
 		"listen: []\n" + routesLine,
 		"1:9: `listen` is an empty list",
@@ -170,7 +175,7 @@ var listenCases = []problemCase{
 	{
 		"protocol unknown",
 		"listen: [{address: \":80\", protocol: htp}]\n" + routesLine,
-		"1:37: unknown value \"htp\" for `protocol`, did you mean \"http\"?",
+		"1:37: unknown value \"htp\" for `protocol`, want \"tls\"",
 	},
 	{
 		"proxy_protocol_from",

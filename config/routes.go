@@ -50,7 +50,7 @@ func (d *decoder) routes(n *yaml.Node) {
 			nodes = append(nodes, e)
 		}
 	}
-	if d.Count() == before && d.forwardsNothing() {
+	if d.Count() == before && !d.lost && d.forwardsNothing() {
 		d.Fail(n, "no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded")
 		return
 	}
@@ -77,13 +77,15 @@ func (d *decoder) forwardsNothing() bool {
 
 func (d *decoder) route(n *yaml.Node) routes.Route {
 	r := routes.Route{Line: n.Line, Backend: -1}
-	before := d.Count()
+	before, unread := d.Count(), false
 	for k, v := range d.Fields(n, &routeSchema) {
 		switch k.Value {
 		case "sni":
 			r.SNI = d.patterns(v)
 		case "alpn":
+			protocols := d.Count()
 			r.ALPN = d.protocols(v)
+			unread = unread || d.Count() > protocols
 		case "backend":
 			r.Backend = max(0, d.backendRef(v))
 		case "allow":
@@ -100,6 +102,9 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 	}
 	if r.Backend < 0 && d.Count() == before {
 		d.rejectsAll(n)
+	}
+	if unread || d.Count() > before && strict.Misspelt(n, &routeSchema, "alpn") {
+		r.SNI = nil // it would contradict the routes without alpn
 	}
 	return r
 }

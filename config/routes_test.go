@@ -176,6 +176,16 @@ var routeCases = []problemCase{
 		"3:30: unknown value \"alarm\" for `reject`, want one of \"alert\", \"close\", \"reset\", \"silence\"",
 	},
 	{
+		"unreadable alpn is one problem",
+		listenLine + "routes:\n  - {sni: a.example, alpn: [\"\"], backend: \"10.0.0.5:443\"}\n  - {sni: a.example, backend: \"10.0.0.5:443\"}\n",
+		"3:29: `alpn` is empty",
+	},
+	{
+		"misspelt default is one problem",
+		listenLine + "routes: []\ndefualt: {backend: \"10.0.0.5:443\"}\n",
+		"3:1: unknown key `defualt`, did you mean `default`?",
+	},
+	{
 		"every route rejects",
 		listenLine + "routes: [{sni: a.example, reject: alert}]\ndefault: {reject: close}\n",
 		"2:9: no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded",

@@ -16,6 +16,7 @@ var rootSchema = strict.Schema{
 	What:     "the configuration",
 	Want:     "a mapping with `listen` and `routes`",
 	Keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default", "no_sni"},
+	Refused:  []string{"admin"},
 	Required: []string{"listen", "routes"},
 }
 
@@ -38,9 +39,12 @@ func (d *decoder) document(root *yaml.Node) {
 	read("timeouts", d.timeouts)
 	read("limits", d.limits)
 	read("log", d.log)
+	d.nameless = sections["backends"] == nil && strict.Misspelt(root, &rootSchema, "backends")
 	read("backends", d.namedBackends)
+	before := d.Count()
 	read("default", d.defaultRoute)
 	read("no_sni", d.noSNI)
+	d.lost = d.Count() > before || strict.Misspelt(root, &rootSchema, "default") || strict.Misspelt(root, &rootSchema, "no_sni")
 	read("routes", d.routes)
 }
 
@@ -48,6 +52,20 @@ var timeoutsSchema = strict.Schema{
 	What: "`timeouts`",
 	Want: "a mapping such as {hello: 5s}",
 	Keys: []string{"hello", "connect", "idle", "half_close", "keepalive", "drain"},
+	Hints: map[string]string{ // of HAProxy and nginx
+		"client":                "write `idle`, one limit for both directions",
+		"server":                "write `idle`, one limit for both directions",
+		"tunnel":                "write `idle`, one limit for both directions",
+		"proxy_timeout":         "write `idle`, one limit for both directions",
+		"client-fin":            "write `half_close`, one limit for both sides",
+		"client_fin":            "write `half_close`, one limit for both sides",
+		"server-fin":            "write `half_close`, one limit for both sides",
+		"server_fin":            "write `half_close`, one limit for both sides",
+		"proxy_connect_timeout": "write `connect`",
+		"inspect-delay":         "write `hello`",
+		"inspect_delay":         "write `hello`",
+		"preread_timeout":       "write `hello`",
+	},
 }
 
 // maxKeepalive is, in whole hours, what Linux takes for TCP_KEEPIDLE: 32767 s.
@@ -83,20 +101,23 @@ const (
 )
 
 var limitsSchema = strict.Schema{
-	What: "`limits`",
-	Want: "a mapping such as {hello_bytes: 65536}",
-	Keys: []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes", "hello_memory"},
+	What:    "`limits`",
+	Want:    "a mapping such as {hello_bytes: 65536}",
+	Keys:    []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes", "hello_memory"},
+	Refused: []string{"connections_per_ip", "rate_per_ip"},
 }
 
 func (d *decoder) limits(n *yaml.Node) {
 	l := &d.config.Limits
 	var memory *yaml.Node // of hello_memory, once it is read
+	known := true         // how many hello_bytes there may be
 	for k, v := range d.Fields(n, &limitsSchema) {
 		switch k.Value {
 		case "connections":
 			d.connections(v)
 		case "hello_bytes":
-			if i, ok := d.Integer(v, k.Value, minHelloBytes, maxHelloBytes); ok {
+			var i int
+			if i, known = d.Integer(v, k.Value, minHelloBytes, maxHelloBytes); known {
 				l.HelloBytes = i
 			}
 		case "hello_memory":
@@ -109,7 +130,7 @@ func (d *decoder) limits(n *yaml.Node) {
 			}
 		}
 	}
-	if memory != nil && l.HelloMemory < l.HelloBytes {
+	if memory != nil && known && l.HelloMemory < l.HelloBytes {
 		d.Fail(memory, "`hello_memory` must be at least `hello_bytes`, %d, or the largest hello would never fit, got %d",
 			l.HelloBytes, l.HelloMemory)
 	}

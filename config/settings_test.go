@@ -38,8 +38,8 @@ var settingsCases = []problemCase{
 	{
 		"unknown section",
 		listenLine + "zzz: 1\nadmn: 2\n" + routesLine,
-		"2:1: unknown key `zzz`, want one of `listen`, `admin`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
-			"3:1: unknown key `admn`, did you mean `admin`?",
+		"2:1: unknown key `zzz`, want one of `listen`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
+			"3:1: unknown key `admn`, want one of `listen`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`",
 	},
 	{
 		"duplicate section",
@@ -78,6 +78,26 @@ var settingsCases = []problemCase{
 			"2:45: `idle` has no value\n" +
 			"2:59: `half_close` must be a single value, got a list\n" +
 			"2:72: `drain` is empty",
+	},
+	{
+		"words and milliseconds of HAProxy",
+		listenLine + "timeouts: {connect: 5000, keepalive: 60000, client: 50s, server: 50s, tunnel: 1h}\n" + routesLine,
+		"2:21: bad duration \"5000\" for `connect`, did you mean \"5s\"?\n" +
+			"2:38: `keepalive` must be off or whole seconds from 1s to 9h, got \"60000\", did you mean \"1m\"?\n" +
+			"2:45: unknown key `client`: write `idle`, one limit for both directions\n" +
+			"2:58: unknown key `server`: write `idle`, one limit for both directions\n" +
+			"2:71: unknown key `tunnel`: write `idle`, one limit for both directions",
+	},
+	{
+		"no suggestion that is refused",
+		listenLine + "timeouts: {keepalive: 1500}\nlimits: {rate_per_i: 5}\n" + routesLine,
+		"2:23: `keepalive` must be off or whole seconds from 1s to 9h, got \"1500\", did you mean \"1500s\"?\n" +
+			"3:10: unknown key `rate_per_i`, want one of `connections`, `hello_bytes`, `hello_memory`",
+	},
+	{
+		"unreadable hello_bytes is one problem",
+		listenLine + "limits: {hello_bytes: 1k, hello_memory: 2048}\n" + routesLine,
+		"2:23: `hello_bytes` must be a whole number from 512 to 1048576, got \"1k\"",
 	},
 	{
 		"keepalive",
@@ -205,7 +225,7 @@ var settingsCases = []problemCase{
 		"records to skip",
 		listenLine + "log: {skip: [no_byte, idle_timeout, no_bytes, no_bytes]}\n" + routesLine,
 		"2:14: unknown value \"no_byte\" for `skip`, did you mean \"no_bytes\"?\n" +
-			"2:23: unknown value \"idle_timeout\" for `skip`, want one of \"no_bytes\"\n" +
+			"2:23: unknown value \"idle_timeout\" for `skip`, want \"no_bytes\"\n" +
 			"2:47: duplicate reason \"no_bytes\"",
 	},
 	{

@@ -261,7 +261,11 @@ func (e Explanation) subject() string {
 
 func (e Explanation) verdict() string {
 	if e.Err != nil {
-		return fmt.Sprintf("%s: %s, and such a hello never reaches the default", e.Outcome, e.Err)
+		bad := fmt.Sprintf("%s: %s, and such a hello never reaches the default", e.Outcome, e.Err)
+		if hint := surplus(e.Asked); hint != "" {
+			bad += "\n" + hint + ": a ClientHello has the host name alone"
+		}
+		return bad
 	}
 	if e.Route == nil {
 		return e.Outcome.String()

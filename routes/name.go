@@ -331,19 +331,30 @@ func appendPattern(dst []byte, s string) (kind, []byte, error) {
 func remedy(s string, err error) string {
 	switch {
 	case errors.Is(err, ErrNumber):
-		return ": write a host name, or give default a backend"
+		return ": write a host name"
 	case errors.Is(err, ErrIPLiteral):
 		return ", and a ClientHello carries none (RFC 6066 section 3): write a host name, or give no_sni a backend"
-	case strings.Contains(s, "://"):
-		return ": write the host name alone, without scheme and path"
-	case strings.Contains(s, ":"):
-		return ": write the host name without the port"
+	case surplus(s) != "":
+		return ": " + surplus(s)
 	case strings.HasPrefix(s, "."):
 		return ": write *" + s + " for one label before it, **" + s + " for any number"
 	case errors.Is(err, ErrBadCharacter):
 		return ": labels are letters, digits, - and _"
 	case errors.Is(err, ErrEmptyLabel), errors.Is(err, ErrEmptyName):
 		return ": write it as in shop.example.com"
+	}
+	return ""
+}
+
+// surplus says what to leave out of a URL or an address, so that its host name remains.
+func surplus(s string) string {
+	switch {
+	case strings.Contains(s, "://"):
+		return "leave out the scheme and the path"
+	case strings.Contains(s, "/"):
+		return "leave out the path"
+	case strings.Contains(s, ":"):
+		return "leave out the port"
 	}
 	return ""
 }

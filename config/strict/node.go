@@ -1,11 +1,11 @@
 package strict
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -66,8 +66,10 @@ type Schema struct {
 	What     string // "a route", for messages
 	Want     string // "a mapping such as {...}"
 	Keys     []string
+	Refused  []string // of Keys: those that the caller refuses, which no message suggests
 	Required []string
-	Either   []string // of these one at least must be there, unless there are none
+	Either   []string          // of these one at least must be there, unless there are none
+	Hints    map[string]string // what to write instead of the keys that other programs have
 }
 
 // maxKeys is more keys than any schema has.
@@ -95,7 +97,7 @@ func (d *Decoder) Fields(n *yaml.Node, s *Schema) iter.Seq2[*yaml.Node, *yaml.No
 				}
 			}
 		}
-		missing := func(name string) bool { return lines[slices.Index(s.Keys, name)] == 0 && !misspelt(n, s, name) }
+		missing := func(name string) bool { return lines[slices.Index(s.Keys, name)] == 0 && !Misspelt(n, s, name) }
 		for _, name := range s.Required {
 			if missing(name) {
 				d.Fail(n, "missing key %s", Key(name))
@@ -121,17 +123,25 @@ func (d *Decoder) knownKey(k *yaml.Node, s *Schema) int {
 		return -1
 	}
 	at := slices.Index(s.Keys, k.Value)
-	if at < 0 {
-		d.Fail(k, "unknown key %s%s", Key(k.Value), didYouMean(k.Value, s.Keys, Key))
+	if hint := s.Hints[k.Value]; hint != "" && at < 0 {
+		d.Fail(k, "unknown key %s: %s", Key(k.Value), hint)
+	} else if at < 0 {
+		d.Fail(k, "unknown key %s%s", Key(k.Value), didYouMean(k.Value, s.usable(), Key))
 	}
 	return at
 }
 
-// misspelt reports whether the name is there under an unknown key that was probably meant to be it.
+// usable returns the keys that are not refused.
+func (s *Schema) usable() []string {
+	refused := func(k string) bool { return slices.Contains(s.Refused, k) }
+	return slices.DeleteFunc(slices.Clone(s.Keys), refused)
+}
+
+// Misspelt reports whether the name is there under an unknown key that was probably meant to be it.
 // One slip is one problem.
-func misspelt(n *yaml.Node, s *Schema, name string) bool {
+func Misspelt(n *yaml.Node, s *Schema, name string) bool {
 	for i := 0; i < len(n.Content); i += 2 {
-		if k := n.Content[i].Value; !slices.Contains(s.Keys, k) && Nearest(k, s.Keys) == name {
+		if k := n.Content[i].Value; !slices.Contains(s.Keys, k) && s.Hints[k] == "" && Nearest(k, s.usable()) == name {
 			return true
 		}
 	}
@@ -249,11 +259,13 @@ func (d *Decoder) DurationUpTo(n *yaml.Node, name string, most time.Duration, ds
 	if !ok {
 		return
 	}
+	within := func(v time.Duration) bool { return v > 0 && v <= most }
 	v, err := time.ParseDuration(s)
 	switch {
 	case err != nil:
-		d.Fail(n, "bad duration %s for %s%s", Quote(s), Key(name), suggestDuration(s))
-	case v <= 0 || v > most:
+		hint := cmp.Or(suggestDuration(s, within), ", write a number and a unit such as 5s, 10m or 1h")
+		d.Fail(n, "bad duration %s for %s%s", Quote(s), Key(name), hint)
+	case !within(v):
 		d.Fail(n, "%s must be above 0s and at most %dh, got %s", Key(name), most/time.Hour, Quote(s))
 	default:
 		*dst = v
@@ -266,15 +278,16 @@ func (d *Decoder) SecondsOrOff(n *yaml.Node, name string, most time.Duration) (t
 	if !ok || s == "off" {
 		return 0, ok
 	}
+	whole := func(v time.Duration) bool { return v >= time.Second && v <= most && v%time.Second == 0 }
 	v, err := time.ParseDuration(s)
-	if err == nil && v >= time.Second && v <= most && v%time.Second == 0 {
+	if err == nil && whole(v) {
 		return v, true
 	}
 	hint := ""
 	if near := Nearest(s, []string{"off"}); near != "" {
 		hint = ", did you mean " + Quote(near) + "?"
-	} else if meant := suggestDuration(s); err != nil && strings.HasSuffix(meant, "?") {
-		hint = meant
+	} else if err != nil {
+		hint = suggestDuration(s, whole)
 	}
 	d.Fail(n, "%s must be off or whole seconds from 1s to %dh, got %s%s", Key(name), most/time.Hour, Quote(s), hint)
 	return 0, false

@@ -1,6 +1,8 @@
 package strict
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -71,6 +73,9 @@ func didYouMean(word string, candidates []string, show func(string) string) stri
 	if s := Nearest(word, candidates); s != "" {
 		return ", did you mean " + show(s) + "?"
 	}
+	if len(candidates) == 1 {
+		return ", want " + show(candidates[0])
+	}
 	return ", want one of " + strings.Join(shown(candidates, show), ", ")
 }
 
@@ -89,28 +94,70 @@ func shown(words []string, show func(string) string) []string {
 
 // units are spellings of units that Go does not read.
 var units = map[string]string{
-	"": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s",
+	"sec": "s", "secs": "s", "second": "s", "seconds": "s",
 	"min": "m", "mins": "m", "minute": "m", "minutes": "m",
 	"hr": "h", "hrs": "h", "hour": "h", "hours": "h",
 	"msec": "ms", "millis": "ms", "milliseconds": "ms",
 }
 
-// suggestDuration ends a message about a duration that Go does not read with the probable meaning:
-// 5 is 5s, "10 min" is 10m, 1d is 24h.
-func suggestDuration(s string) string {
+// suggestDuration ends a message about a duration that Go does not read with its probable meanings:
+// 5 is 5s, "10 min" is 10m, 1d is 24h. Without a unit 5000 is 5s: HAProxy counts in milliseconds.
+// It suggests none that ok refuses.
+func suggestDuration(s string, ok func(time.Duration) bool) string {
+	meant := slices.DeleteFunc(meanings(s), func(m string) bool {
+		v, err := time.ParseDuration(m)
+		return err != nil || !ok(v)
+	})
+	if len(meant) == 0 {
+		return ""
+	}
+	return ", did you mean " + oneOf(meant, Quote) + "?"
+}
+
+// meanings returns what a duration may mean, the most probable first.
+func meanings(s string) []string {
 	s = strings.ToLower(strings.Join(strings.Fields(s), ""))
 	end := strings.LastIndexFunc(s, unicode.IsDigit) + 1
 	number, unit := s[:end], s[end:]
-	meant := s
+	if unit == "" {
+		return withoutUnit(number)
+	}
 	if u, ok := units[unit]; ok {
-		meant = number + u
-	} else if unit == "d" || unit == "day" || unit == "days" {
+		return []string{number + u}
+	}
+	if unit == "d" || unit == "day" || unit == "days" {
 		if v, err := time.ParseDuration(number + "h"); err == nil && v > 0 && v < MaxDuration {
-			meant = strings.TrimSuffix((24 * v).String(), "0m0s")
+			return []string{plain(24 * v)}
 		}
 	}
-	if v, err := time.ParseDuration(meant); err != nil || v <= 0 || v > MaxDuration {
-		return ", write a number and a unit such as 5s, 10m or 1h"
+	return []string{s}
+}
+
+// withoutUnit takes a number below 1000 for seconds, and a round one from there on for
+// milliseconds. Any other, such as 3600, may be either.
+func withoutUnit(number string) []string {
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil || n < 1000:
+		return []string{number + "s"}
+	case n%1000 == 0:
+		v, err := time.ParseDuration(number + "ms")
+		if err != nil {
+			return nil
+		}
+		return []string{plain(v)}
 	}
-	return ", did you mean " + Quote(meant) + "?"
+	return []string{number + "ms", number + "s"}
+}
+
+// plain writes a duration without its zeros: 1h, not 1h0m0s.
+func plain(v time.Duration) string {
+	s := v.String()
+	if short, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = short + "m"
+	}
+	if short, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = short + "h"
+	}
+	return s
 }

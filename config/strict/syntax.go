@@ -92,6 +92,7 @@ func position(data []byte, offset int) (line, col int) {
 
 var (
 	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	anyHost    = regexp.MustCompile(`^\*:\d+$`) // nginx and HAProxy write *:443
 	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
 )
 
@@ -138,7 +139,12 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 		line = blockError(data, err, line)
 	}
 	if message == unquoted {
-		if word, col := mark(lineText(data, line), isUnquoted); word != "" {
+		word, col := mark(lineText(data, line), isUnquoted)
+		if anyHost.MatchString(word) {
+			d.FailAt(line, col, "%s is no address, write %s for every address", Quote(word), Quote(word[1:]))
+			return
+		}
+		if word != "" {
 			d.FailAt(line, col, "a value that begins with %s must be quoted, did you mean %s?", word[:1], Quote(word))
 			return
 		}
