@@ -124,7 +124,7 @@ func TestMetricsOfDeliveries(t *testing.T) {
 	}
 }
 
-// The metrics of the paper are those of the program.
+// The metrics of the document are those of the program.
 func TestEveryMetricIsDocumented(t *testing.T) {
 	a := startAPI(t)
 	a.loginAs("ann", "phone", "mail") // a counter with a label is there from its first count on
@@ -135,7 +135,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 		got = append(got, m[1])
 	}
 	var documented []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `(pushd_[a-z_]+)").FindAllStringSubmatch(apiPaper(t), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(pushd_[a-z_]+)").FindAllStringSubmatch(apiDoc(t), -1) {
 		documented = append(documented, m[1])
 	}
 	slices.Sort(got)

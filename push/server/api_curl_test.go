@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// A curl is a command of the paper, read as a shell and curl would.
+// A curl is a command of the document, read as a shell and curl would.
 type curl struct {
 	verb, url string
 	header    http.Header
@@ -139,7 +139,7 @@ func (a *apiServer) runCurl(c *curl) apiReply {
 	return apiReply{c.method() + " " + c.url, w.Code, w.Header(), w.Body.String()}
 }
 
-// compareAnswer compares an answer with that of the paper: its status, the
+// compareAnswer compares an answer with that of the document: its status, the
 // headers that are shown, and the shape of its JSON.
 func compareAnswer(t *testing.T, got apiReply, answer string) {
 	t.Helper()
@@ -174,7 +174,7 @@ func compareAnswer(t *testing.T, got apiReply, answer string) {
 	compareShape(t, got.what, is, documented)
 }
 
-// told are the fields whose values the paper tells, and not only their types.
+// told are the fields whose values the document tells, and not only their types.
 var told = []string{"code", "message", "to", "topic", "urgency", "content_type", "data", "name", "user", "device", "app", "version", "state"}
 
 func compareShape(t *testing.T, where string, got, want any) {

@@ -27,8 +27,8 @@ import (
 	"keyhole/push/wire"
 )
 
-// protocolPaper is docs/push-protocol.md, whose promises are tested here.
-func protocolPaper(t *testing.T) string {
+// protocolDoc is docs/push-protocol.md, whose promises are tested here.
+func protocolDoc(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "push-protocol.md"))
 	if err != nil {
@@ -38,9 +38,9 @@ func protocolPaper(t *testing.T) string {
 }
 
 // chapter is the text from a heading to the next of its level or above.
-func chapter(t *testing.T, paper, heading string) string {
+func chapter(t *testing.T, text, heading string) string {
 	t.Helper()
-	_, rest, found := strings.Cut(paper, "\n"+heading+"\n")
+	_, rest, found := strings.Cut(text, "\n"+heading+"\n")
 	if !found {
 		t.Fatalf("docs/push-protocol.md has no %q", heading)
 	}
@@ -76,7 +76,7 @@ func quoted(cell string) string {
 	return ""
 }
 
-// A documented frame is one section of the paper.
+// A documented frame is one section of the document.
 type documentedFrame struct {
 	fields   map[string]bool // by name, those under another with a dot; whether it is always there
 	examples []string
@@ -84,10 +84,10 @@ type documentedFrame struct {
 
 var jsonBlock = regexp.MustCompile("(?s)```json\n(.*?)\n```")
 
-func documentedFrames(t *testing.T, paper, heading string) map[string]documentedFrame {
+func documentedFrames(t *testing.T, text, heading string) map[string]documentedFrame {
 	t.Helper()
 	frames := map[string]documentedFrame{}
-	for _, section := range strings.Split(chapter(t, paper, heading), "\n### ")[1:] {
+	for _, section := range strings.Split(chapter(t, text, heading), "\n### ")[1:] {
 		name, text, _ := strings.Cut(section, "\n")
 		f := documentedFrame{fields: map[string]bool{}}
 		for _, row := range rows(text) {
@@ -188,7 +188,7 @@ func fieldsOf(of reflect.Type, under string) map[string]bool {
 }
 
 func TestDocumentedFrames(t *testing.T) {
-	paper := protocolPaper(t)
+	text := protocolDoc(t)
 	undocumented := kindsOfWire(t)
 	for _, side := range []struct {
 		heading string
@@ -198,7 +198,7 @@ func TestDocumentedFrames(t *testing.T) {
 		{"## The frames of a terminal", wire.DecodeClient, false},
 		{"## The frames of the server", wire.DecodeServer, true},
 	} {
-		for name, doc := range documentedFrames(t, paper, side.heading) {
+		for name, doc := range documentedFrames(t, text, side.heading) {
 			if !undocumented[name] {
 				t.Errorf("frame %s is documented, and there is none", name)
 			}
@@ -261,7 +261,7 @@ func wantFields(t *testing.T, frame string, documented, there map[string]bool, s
 
 // Every code is in one of the three places, with what the program does.
 func TestDocumentedCodes(t *testing.T) {
-	errorsChapter := chapter(t, protocolPaper(t), "## Errors")
+	errorsChapter := chapter(t, protocolDoc(t), "## Errors")
 	var documented []string
 	for _, row := range rows(errorsChapter) {
 		code := quoted(row[0])
@@ -295,7 +295,7 @@ func TestDocumentedCodes(t *testing.T) {
 
 // The statuses of closes are in the text, and nowhere else.
 func TestDocumentedCloseStatuses(t *testing.T) {
-	text := strings.Join(strings.Fields(chapter(t, protocolPaper(t), "## The connection")), " ")
+	text := strings.Join(strings.Fields(chapter(t, protocolDoc(t), "## The connection")), " ")
 	for code, how := range frameRefusals {
 		named := regexp.MustCompile(fmt.Sprintf("%d for [^0-9]*`%s`", how.status, code)).MatchString(text)
 		if other := how.status != 0 && how.status != 1008; named != other {
@@ -309,7 +309,7 @@ func TestDocumentedLimits(t *testing.T) {
 	want := map[string]int{
 		"limits.frame_bytes": l.FrameBytes, "limits.payload_bytes": l.PayloadBytes, "limits.state_keys": l.StateKeys, "limits.window": l.Window,
 	}
-	for _, row := range rows(chapter(t, protocolPaper(t), "## Limits")) {
+	for _, row := range rows(chapter(t, protocolDoc(t), "## Limits")) {
 		n, known := want[quoted(row[2])]
 		if digits := strings.ReplaceAll(strings.Fields(row[1] + " .")[0], ",", ""); known && digits != strconv.Itoa(n) {
 			t.Errorf("%s is documented as %s, want %d", row[2], row[1], n)
@@ -321,11 +321,11 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// The bytes that are signed, made here from the paper's words alone, have the
-// digests that the paper gives, and are what package wire checks.
+// The bytes that are signed, made here from the document's words alone, have the
+// digests that the document gives, and are what package wire checks.
 func TestV5DocumentedSignatures(t *testing.T) {
 	given := map[string]string{}
-	for _, row := range rows(chapter(t, protocolPaper(t), "### To check an implementation")) {
+	for _, row := range rows(chapter(t, protocolDoc(t), "### To check an implementation")) {
 		context, _, _ := strings.Cut(strings.TrimPrefix(row[0], "`"), "`")
 		given[context] = quoted(row[1])
 	}
@@ -351,10 +351,10 @@ func TestV5DocumentedSignatures(t *testing.T) {
 		return signBy(t, scalar, digest)
 	}
 	if proof := sign(1, "keyhole-push.v1 client confirmation", transcript...); !x.VerifyClient(proof) {
-		t.Error("the client's proof by the paper is not accepted")
+		t.Error("the client's proof by the document is not accepted")
 	}
 	if proof := sign(3, "keyhole-push.v1 server confirmation", append(transcript, count(96, 64))...); !x.VerifyServer(proof, count(96, 64)) {
-		t.Error("the server's proof by the paper is not accepted")
+		t.Error("the server's proof by the document is not accepted")
 	}
 	tag := sha256.Sum256(message("keyhole-push.v1 binding", [][]byte{count(0, 32), count(32, 32), count(64, 32)}))
 	if got := hex.EncodeToString(tag[:]); given["keyhole-push.v1 binding"] != got || !bytes.Equal(tag[:], x.BindingTag()) {
@@ -362,13 +362,13 @@ func TestV5DocumentedSignatures(t *testing.T) {
 	}
 	oldSig, newSig := sign(1, "keyhole-push.v1 renewal old", renewal...), sign(5, "keyhole-push.v1 renewal new", renewal...)
 	if !keys.VerifyRenewal(client.Public(), next.Public(), "SESSION", 21600000, 1, count(0, 16), oldSig, newSig) {
-		t.Error("a renewal by the paper is not accepted")
+		t.Error("a renewal by the document is not accepted")
 	}
 	if !server.Public().VerifyServerKey(next.Public(), sign(3, "keyhole-push.v1 server key", next.Public().Bytes())) {
-		t.Error("a server key by the paper is not accepted")
+		t.Error("a server key by the document is not accepted")
 	}
 	for text, key := range map[string]*keys.Private{"client key": client, "server key": server, "new client key": next} {
-		if !strings.Contains(protocolPaper(t), "| "+text+" | ") || !strings.Contains(protocolPaper(t), "`"+key.Public().KID().String()+"` |") {
+		if !strings.Contains(protocolDoc(t), "| "+text+" | ") || !strings.Contains(protocolDoc(t), "`"+key.Public().KID().String()+"` |") {
 			t.Errorf("id of the %s is not documented as %s", text, key.Public().KID())
 		}
 	}

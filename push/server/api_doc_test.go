@@ -29,7 +29,7 @@ type section struct {
 // An example is a command and the answer that is written under it.
 type example struct{ command, answer string }
 
-func apiPaper(t *testing.T) string {
+func apiDoc(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "push-api.md"))
 	if err != nil {
@@ -40,13 +40,13 @@ func apiPaper(t *testing.T) string {
 
 var exampleBlock = regexp.MustCompile("(?s)```sh\n(curl .*?)\n```\n```http\n(.*?)\n```")
 
-// paperSections cuts the paper at its headings.
-func paperSections(t *testing.T) []section {
+// docSections cuts the document at its headings.
+func docSections(t *testing.T) []section {
 	t.Helper()
 	var all []section
-	for _, text := range regexp.MustCompile(`(?m)^##+ `).Split(apiPaper(t), -1) {
+	for _, text := range regexp.MustCompile(`(?m)^##+ `).Split(apiDoc(t), -1) {
 		name, rest, _ := strings.Cut(text, "\n")
-		s := section{name: name, text: rest, tables: paperTables(rest)}
+		s := section{name: name, text: rest, tables: docTables(rest)}
 		for _, m := range exampleBlock.FindAllStringSubmatch(rest, -1) {
 			s.examples = append(s.examples, example{m[1], m[2]})
 		}
@@ -58,7 +58,7 @@ func paperSections(t *testing.T) []section {
 	return all
 }
 
-func paperTables(text string) map[string][][]string {
+func docTables(text string) map[string][][]string {
 	tables := map[string][][]string{}
 	kind := ""
 	for line := range strings.Lines(text) {
@@ -100,7 +100,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		want = append(want, r.method+" "+r.path)
 	}
 	var got []string
-	for _, s := range paperSections(t) {
+	for _, s := range docSections(t) {
 		if endpointName.MatchString(s.name) {
 			got = append(got, s.name)
 		}
@@ -112,8 +112,8 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 	}
 }
 
-// paperTypes are the structs behind the tables.
-var paperTypes = map[string]map[string]any{
+// docTypes are the structs behind the tables.
+var docTypes = map[string]map[string]any{
 	"POST /v1/login":        {"request": loginRequest{}, "reply": loginReply{}},
 	"DELETE /v1/session":    {},
 	"POST /v1/tokens":       {"request": tokenRequest{}, "reply": tokenReply{}},
@@ -127,11 +127,11 @@ var paperTypes = map[string]map[string]any{
 
 func TestEveryFieldIsDocumented(t *testing.T) {
 	found := 0
-	for _, s := range paperSections(t) {
+	for _, s := range docSections(t) {
 		if !endpointName.MatchString(s.name) {
 			continue
 		}
-		types := paperTypes[s.name]
+		types := docTypes[s.name]
 		for _, kind := range []string{"request", "reply", "message", "terminal"} {
 			var want []string
 			if types[kind] != nil {
@@ -143,7 +143,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, types := range paperTypes {
+	for _, types := range docTypes {
 		found -= len(types)
 	}
 	if found != 0 {
@@ -154,7 +154,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 func TestEveryParameterIsDocumented(t *testing.T) {
 	_, err := parsePull("what=x")
 	_, known, _ := strings.Cut(fmt.Sprint(err), "there are ")
-	for _, s := range paperSections(t) {
+	for _, s := range docSections(t) {
 		if s.name == "GET /v1/messages" {
 			if got := strings.Join(s.names("parameter"), ", "); got != known {
 				t.Errorf("documented parameters are %q, want %q", got, known)
@@ -167,7 +167,7 @@ func TestEveryParameterIsDocumented(t *testing.T) {
 
 func TestEveryCodeIsDocumented(t *testing.T) {
 	documented := map[wire.Code]refusal{}
-	for _, s := range paperSections(t) {
+	for _, s := range docSections(t) {
 		for _, row := range s.tables["code"] {
 			status, err := strconv.Atoi(row[1])
 			retry, _ := strconv.Atoi(row[2]) // "" is 0
@@ -187,7 +187,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 func TestErrorListsNameCodes(t *testing.T) {
 	listed := map[wire.Code]bool{wire.NotFound: true, wire.MethodNotAllowed: true, wire.Internal: true, wire.StoreUnavailable: true, wire.BadRequest: true}
 	list := regexp.MustCompile(`(?s)(?:Errors: |\*proof\* there is short for )(.*?)\.\s`)
-	for _, m := range list.FindAllStringSubmatch(apiPaper(t), -1) {
+	for _, m := range list.FindAllStringSubmatch(apiDoc(t), -1) {
 		for _, code := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(m[1], -1) {
 			if listed[wire.Code(code[1])] = true; refusals[wire.Code(code[1])].status == 0 {
 				t.Errorf("%q is listed as an error, and is none of the API's", code[1])
@@ -202,28 +202,28 @@ func TestErrorListsNameCodes(t *testing.T) {
 }
 
 // The private half of the client key that the login example shows.
-const paperKey = "6RBLDFiMxNXPh1bg-b1uc9bOc_Nl9lK3dCZ-UMYNF4vlmDcDoOMIHiyjOAg5qkWAHLW6XzUP9Elj9pAPYxsrWg"
+const docKey = "6RBLDFiMxNXPh1bg-b1uc9bOc_Nl9lK3dCZ-UMYNF4vlmDcDoOMIHiyjOAg5qkWAHLW6XzUP9Elj9pAPYxsrWg"
 
 func TestEveryExampleIsAnsweredAsItSays(t *testing.T) {
 	examples := 0
-	for _, s := range paperSections(t) {
+	for _, s := range docSections(t) {
 		for i, e := range s.examples {
 			examples++
 			t.Run(strings.ReplaceAll(fmt.Sprint(s.name, " ", i+1), "/", "_"), func(t *testing.T) { runExample(t, s, e) })
 		}
-		if (paperTypes[s.name] != nil || s.name == "POST /push/{token}") && len(s.examples) == 0 {
+		if (docTypes[s.name] != nil || s.name == "POST /push/{token}") && len(s.examples) == 0 {
 			t.Errorf("%s has no example, want one", s.name)
 		}
 	}
-	if blocks := strings.Count(apiPaper(t), "```sh\ncurl"); blocks != examples {
+	if blocks := strings.Count(apiDoc(t), "```sh\ncurl"); blocks != examples {
 		t.Errorf("%d commands in docs/push-api.md, and %d with an answer", blocks, examples)
 	}
 }
 
-// runExample runs one command of the paper against a new server.
+// runExample runs one command of the document against a new server.
 func runExample(t *testing.T, s section, e example) {
 	a := startAPI(t)
-	who := a.paperTerminal()
+	who := a.docTerminal()
 	a.prepare(who, s.name, e)
 	c := parseCurl(t, e.command, func(name string, c *curl) string {
 		switch name {
@@ -250,10 +250,10 @@ func runExample(t *testing.T, s section, e example) {
 	compareAnswer(t, a.runCurl(c), e.answer)
 }
 
-// paperTerminal is ann's phone, with the client key of the paper.
-func (a *apiServer) paperTerminal() *apiTerminal {
+// docTerminal is ann's phone, with the client key of the document.
+func (a *apiServer) docTerminal() *apiTerminal {
 	a.t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(paperKey)
+	raw, err := base64.RawURLEncoding.DecodeString(docKey)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func (a *apiServer) prepare(who *apiTerminal, name string, e example) {
 
 // Numbers in the text are those of the program.
 func TestLimitsAreDocumented(t *testing.T) {
-	paper := strings.Join(strings.Fields(apiPaper(t)), " ")
+	text := strings.Join(strings.Fields(apiDoc(t)), " ")
 	a := startAPI(t)
 	for _, says := range []string{
 		fmt.Sprintf("A body has at most %s bytes", thousands(bodyLimit)),
@@ -308,7 +308,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		fmt.Sprintf("at most %d letters, digits, `-`, `_` and `.`", maxID),
 		fmt.Sprintf("a media type of at most %d bytes", maxContentType),
 	} {
-		if !strings.Contains(paper, says) {
+		if !strings.Contains(text, says) {
 			t.Errorf("docs/push-api.md does not say %q", says)
 		}
 	}
