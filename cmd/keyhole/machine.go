@@ -29,7 +29,7 @@ func roomFor(asked int) (room, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return room{}, fmt.Errorf("descriptor limit: %w", err)
 	}
-	return fit(asked, relay.LoopsApart*relay.Processors, limit.Cur)
+	return fit(asked, relay.Processors, limit.Cur)
 }
 
 // fit is roomFor with limit descriptors. Pipes are optional: they make way for connections.
@@ -44,9 +44,9 @@ func fit(asked, loops int, limit uint64) (room, error) {
 			fewest, need, limit, how)
 	}
 	left := int(min(limit, 1<<30)) - relay.Descriptors(max(asked, fewest), loops)
-	r := room{asked, min(relay.Pipes(limit, loops), left/2/loops)}
+	r := room{asked, min(relay.Pipes(limit, loops), left/2/relay.LoopsApart/loops)}
 	if asked == 0 {
-		r.connections = fewest + (left-2*loops*r.pipes)/2
+		r.connections = fewest + (left-2*relay.LoopsApart*loops*r.pipes)/2
 	}
 	if r.pipes == 0 {
 		r.pipes = -1

@@ -10,7 +10,8 @@ import "golang.org/x/sys/unix"
 // something happens.
 const (
 	// turnsBefore is how many turns a connection has before it moves. Moving
-	// costs some 10 µs; a page or an image is not worth that.
+	// costs two registrations with epoll and a wake-up: too much for a page or
+	// an image.
 	turnsBefore = 4
 )
 

@@ -71,7 +71,7 @@ func TestBulkMovesApart(t *testing.T) {
 	}
 }
 
-// An idle limit and a vanished origin end a connection that has moved.
+// The idle limit ends a connection that has moved.
 func TestLimitsHoldApart(t *testing.T) {
 	testkit.NoLeaks(t)
 	o := newOrigins(t)

@@ -1,7 +1,8 @@
 // Package relay moves bytes between clients and origins. An [Engine] runs one
-// event loop per core, and with [Options].Apart another for bulk; a loop accepts, reads a client's first bytes, asks the
+// event loop per core; a loop accepts, reads a client's first bytes, asks the
 // connection's [Session] what to do with them, connects, and then relays both
-// ways until both sides have closed:
+// ways until both sides have closed. With [Options].Apart each loop has another
+// beside it, and moves the connections there that stay bulk:
 //
 //	e, err := relay.New(relay.Options{NewSession: newSession, Timeouts: t})
 //	addr, err := e.Listen(":443")

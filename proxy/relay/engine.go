@@ -96,11 +96,12 @@ func New(o Options) (*Engine, error) {
 			e.closeLoops()
 			return nil, fmt.Errorf("relay: event loop %d: %w", i, err)
 		}
-		if i >= o.Loops {
+		if e.loops = append(e.loops, l); i < o.Loops {
+			l.keepSpare()
+		} else {
 			l.home = e.loops[i-o.Loops]
 			l.home.bulk = l
 		}
-		e.loops = append(e.loops, l)
 	}
 	return e, nil
 }
@@ -328,16 +329,17 @@ func (e *Engine) Threads() (ids []int) {
 }
 
 // Descriptors returns how many descriptors a process needs to hold the given
-// number of connections with so many loops: two for each connection, the
-// loops' own, and some for files and resolvers. Pipes come on top.
+// number of connections with so many loops, each with another for its bulk: two
+// for each connection, the loops' own, and some for files and resolvers. Pipes
+// come on top.
 func Descriptors(connections, loops int) int {
-	const own, others = 4, 64
-	return 2*connections + loops*own + others
+	const own, bulk, others = 4, 3, 64
+	return 2*connections + loops*(own+bulk) + others
 }
 
-// Pipes returns how many pipes each of so many loops should open at most, of a
-// limit of descriptors: 32, or fewer where they would take more than an eighth
-// of the limit.
+// Pipes returns how many pipes each of these loops, and each of those for bulk,
+// should open at most, of a limit of descriptors: 32, or fewer where they would
+// take more than an eighth of the limit.
 func Pipes(limit uint64, loops int) int {
-	return int(min(maxPipes, limit/8/2/uint64(loops)))
+	return int(min(maxPipes, limit/8/2/LoopsApart/uint64(loops)))
 }

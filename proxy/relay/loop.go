@@ -75,7 +75,7 @@ type loop struct {
 func newLoop(e *Engine, index int) (_ *loop, err error) {
 	l := &loop{
 		engine: e, index: index, kernel: e.options.kernel, buf: make([]byte, readSize),
-		pipes: pipes{most: e.options.Pipes}, knocking: make(map[*Conn]string), timer: -1, wakeup: -1, epfd: -1,
+		pipes: pipes{most: e.options.Pipes}, knocking: make(map[*Conn]string), timer: -1, wakeup: -1, epfd: -1, spare: -1,
 	}
 	defer func() {
 		if err != nil {
@@ -90,7 +90,6 @@ func newLoop(e *Engine, index int) (_ *loop, err error) {
 	if err := l.openWakers(); err != nil {
 		return nil, err
 	}
-	l.keepSpare()
 	return l, nil
 }
 
