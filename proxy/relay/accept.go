@@ -144,9 +144,10 @@ func (l *loop) take(a arrival) *Conn {
 		c = l.free[n-1]
 		l.free = l.free[:n-1]
 	} else {
-		c = &Conn{loop: l, slot: uint32(len(l.conns))}
+		p := l.place()
+		c = &Conn{loop: l, slot: p.slot, gen: p.gen, waits: p.waits}
 		c.session = l.engine.options.NewSession(c)
-		l.conns = append(l.conns, c)
+		l.conns[c.slot] = c
 	}
 	c.fds = [2]int32{a.fd, -1}
 	c.from, c.fromPort = a.from.Addr().As16(), a.from.Port()

@@ -1,6 +1,10 @@
 package relay
 
-import "golang.org/x/sys/unix"
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
 
 // A connection that stays bulk moves to a loop for bulk beside its own, on
 // another thread. A thread that always has something to do is run by the kernel
@@ -53,49 +57,64 @@ func (l *loop) sendHome(c *Conn) {
 // or endAll could miss one on its way.
 func (l *loop) handOver(c *Conn, to *loop) bool {
 	for side := range c.flows {
-		if f := &c.flows[side]; f.held != nil || f.pipe != nil {
+		// While bytes are inspected the session may hold some back, which count
+		// as an unfinished hello of this loop's.
+		if f := &c.flows[side]; f.held != nil || f.pipe != nil || f.has(inspected) {
 			return false
 		}
 	}
-	if c.peek != nil || c.again || l.engine.stopping.Load() {
+	if c.again || l.engine.stopping.Load() {
 		return false
 	}
 	for side := range c.fds {
 		l.kernel.epollCtl(l.epfd, unix.EPOLL_CTL_DEL, c.fds[side], 0, 0)
 	}
 	l.wheel.remove(c)
-	l.vacate(c)
+	l.conns[c.slot] = &departed
+	l.vacant = append(l.vacant, place{c.slot, [2]uint32{c.gen[0] + 1, c.gen[1] + 1}, c.waits})
 	to.active.Add(1)
 	l.gone()
 	to.post(func(to *loop) { to.receive(c) })
 	return true
 }
 
-// vacate gives a connection's slot to a new Conn, which goes on with the
-// generations: events for the one that leaves may be in the batch.
-func (l *loop) vacate(c *Conn) {
-	n := &Conn{loop: l, slot: c.slot, gen: c.gen, fds: [2]int32{-1, -1}, waits: c.waits}
-	for side := range n.gen {
-		n.gen[side]++
+// departed stands in the slots of the connections that have left.
+var departed = Conn{gen: [2]uint32{math.MaxUint32, math.MaxUint32}}
+
+// A place is a slot that nothing occupies, and what its next owner goes on
+// from: events and wakers of the former ones may still be on their way.
+type place struct {
+	slot  uint32
+	gen   [2]uint32
+	waits uint32
+}
+
+// place returns a place for a Conn: one that was left, or a new one.
+func (l *loop) place() place {
+	if n := len(l.vacant); n > 0 {
+		p := l.vacant[n-1]
+		l.vacant = l.vacant[:n-1]
+		return p
 	}
-	n.session = l.engine.options.NewSession(n)
-	l.conns[c.slot] = n
-	l.free = append(l.free, n)
+	l.conns = append(l.conns, &departed)
+	return place{slot: uint32(len(l.conns) - 1)}
 }
 
 // receive goes on with a connection of another loop. It takes the place of a
-// slot's Conn.
+// free Conn, which would otherwise wait there for an owner that never comes: a
+// loop for bulk accepts nothing.
 func (l *loop) receive(c *Conn) {
-	c.loop, c.turns = l, 0
+	var p place
 	if n := len(l.free); n > 0 {
 		old := l.free[n-1]
 		l.free = l.free[:n-1]
-		c.slot, c.gen, c.waits = old.slot, old.gen, old.waits
-		l.conns[c.slot] = c
+		p = place{old.slot, old.gen, old.waits}
 	} else {
-		c.slot, c.gen = uint32(len(l.conns)), [2]uint32{}
-		l.conns = append(l.conns, c)
+		p = l.place()
 	}
+	c.loop, c.turns = l, 0
+	c.slot, c.gen, c.waits = p.slot, p.gen, p.waits
+	l.conns[c.slot] = c
 	c.session.Moved()
 	for side := range c.fds {
 		events := uint32(connEvents)

@@ -128,8 +128,8 @@ func TestEventOfOneThatLeft(t *testing.T) {
 	before := c.token(client)
 	s.enqueue(c)
 	s.takeTurns()
-	if n := s.conns[0]; n == c || n.state != stateClosed || s.active.Load() != 0 {
-		t.Fatalf("the slot has %p in state %d, %d active, want a new one that is free", n, n.state, s.active.Load())
+	if s.conns[0] != &departed || len(s.vacant) != 1 || s.active.Load() != 0 {
+		t.Fatalf("the slot has %+v, %d are vacant, %d active, want one that was left", s.conns[0], len(s.vacant), s.active.Load())
 	}
 	s.dispatch(&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(before)), Pad: int32(before >> 32)})
 	s.take(arrival{fd: -1, listener: &Listener{}})
@@ -145,7 +145,7 @@ func TestEventOfOneThatLeft(t *testing.T) {
 	apart.end(c, Killed)
 }
 
-// What a connection holds of its loop's keeps it there until that is gone.
+// A connection stays while it holds a block of its loop's, or may soon.
 func TestHeldBytesStay(t *testing.T) {
 	s, _ := newStages(t)
 	c := s.enter(streamPair(t)[0], streamPair(t)[0], heavy)
@@ -155,4 +155,12 @@ func TestHeldBytesStay(t *testing.T) {
 		t.Fatal("a connection moved with bytes in a block of its loop's")
 	}
 	s.release(&c.flows[fromClient])
+	c.flows[fromClient].flags |= inspected
+	if s.setApart(c) {
+		t.Fatal("a connection moved whose bytes the session may hold back")
+	}
+	c.flows[fromClient].flags &^= inspected
+	if c.session = (&quiet{closed: new(int)}); !s.setApart(c) {
+		t.Error("a connection stayed that holds nothing")
+	}
 }

@@ -45,6 +45,7 @@ type loop struct {
 	epoch     time.Time // by the wall clock of that moment, the engine's start
 	conns     []*Conn
 	free      []*Conn
+	vacant    []place // slots that connections have left for another loop
 	queue     queue
 	left      int // bytes that the present step may still move
 	busiest   int // the most that a round has moved

@@ -14,8 +14,8 @@ const (
 	// make a direction light again: the last read of a burst is often small.
 	calmReads = 8
 	// roundBytes is how much all queued connections together may move in one
-	// round, less than 200 µs of work at the CPU per GB of docs/benchmarks.md
-	// for many streams. A smaller round has more system calls for a byte.
+	// round, about 200 µs of work at the CPU per GB of
+	// docs/benchmarks.md. A smaller round has more system calls for a byte.
 	roundBytes = 1 << 20
 )
 
