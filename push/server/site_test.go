@@ -122,7 +122,8 @@ func (s *site) serve(wrap func(net.Listener) net.Listener) {
 	s.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	go func() { s.served <- s.Serve(ctx, wrap(l)) }()
+	accepting := &firstAccept{Listener: wrap(l), called: make(chan struct{})}
+	go func() { s.served <- s.Serve(ctx, accepting) }()
 	s.t.Cleanup(func() {
 		cancel()
 		select {
@@ -134,6 +135,24 @@ func (s *site) serve(wrap func(net.Listener) net.Listener) {
 			s.t.Error("Serve has not returned")
 		}
 	})
+	select {
+	case <-accepting.called:
+	case <-time.After(patience):
+		s.t.Fatal("Serve does not accept")
+	}
+}
+
+// A firstAccept tells when its server begins to accept. Then the server has
+// subscribed to the store, and a test may close the store under it.
+type firstAccept struct {
+	net.Listener
+	once   sync.Once
+	called chan struct{}
+}
+
+func (l *firstAccept) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.called) })
+	return l.Listener.Accept()
 }
 
 // addUser makes an account.
