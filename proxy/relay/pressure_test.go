@@ -37,9 +37,8 @@ func TestIdleConnectionHoldsTwoDescriptors(t *testing.T) {
 	if got, want := len(testkit.Descriptors())-files-2*connections-2*s.Pipes, 2*connections; got != want {
 		t.Errorf("%d connections hold %d descriptors, want %d", connections, got, want)
 	}
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("%d goroutines with %d connections, %d before", n, connections, goroutines)
-	}
+	// A goroutine that has sent its part may take a moment to end.
+	testkit.Eventually(t, "no goroutine of a connection", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 func exchange(from, to *peer, b string) {
