@@ -43,12 +43,18 @@ type Config struct {
 	Backends []Backend // the named ones in the file's order, then one for each inline address
 	Table    *routes.Table
 	Routes   []routes.Route // in the file's order; Backend is an index into Backends
-	Default  routes.Default
+	Default  routes.Route
+	NoSNI    *routes.Route // nil: Default takes the hellos without a name
 }
 
-// Listener is one address that the edge accepts TLS connections on.
+// Listener is one address that the edge accepts TLS connections on. Its place in Config.Listen is
+// its number in the table.
 type Listener struct {
 	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
+	Name    string // what routes call it; "" for none
+
+	Default, NoSNI *routes.Route  // its own, before those of the Config; nil: none
+	Access         *routes.Access // the clients that it takes; nil: all
 
 	// IPv6Only is set for "[::]:PORT" when another listener has the port on an IPv4 address or a
 	// name. Otherwise "[::]:PORT" takes IPv4 as well, like ":PORT".
@@ -124,16 +130,27 @@ func Parse(file string, data []byte) (*Config, error) {
 // Problems is everything wrong in a configuration file, sorted by position.
 type Problems = strict.Problems
 
+// Label returns what messages call the listener.
+func (l *Listener) Label() string {
+	if l.Name != "" {
+		return l.Name
+	}
+	return l.Address
+}
+
 // A decoder reads one file.
 type decoder struct {
 	strict.Decoder
 	config      *Config
 	listeners   []listener
-	backends    map[string]int // name or inline address -> index in config.Backends
-	names       []string       // of the backends in the file, for suggestions
-	nameless    bool           // `backends` could not be read: its names are unknown
-	lost        bool           // `default` or `no_sni` could not be read
-	comparisons int            // spent on suggestions for backend names
+	labels      map[string]int            // name of a listener -> index in config.Listen
+	accesses    map[string]*routes.Access // by their lists: many routes have the same
+	backends    map[string]int            // name or inline address -> index in config.Backends
+	names       []string                  // of the backends in the file, for suggestions
+	nameless    bool                      // `backends` could not be read: its names are unknown
+	lost        bool                      // `default` or `no_sni` could not be read
+	misnamed    bool                      // a listener could not be read: its name is unknown
+	comparisons int                       // spent on suggestions for backend names
 }
 
 // unsupported refuses a key or a value whose behaviour is not built yet.
@@ -165,8 +182,10 @@ func newDecoder(file string) *decoder {
 			},
 			Limits:  Limits{HelloBytes: 64 << 10, HelloMemory: 64 << 20},
 			Log:     Log{Level: slog.LevelInfo, Format: "text", Access: "stdout"},
-			Default: routes.Default{Backend: -1, Reject: routes.RejectAlert},
+			Default: routes.Route{Backend: -1, Reject: routes.RejectAlert},
 		},
+		labels:   map[string]int{},
 		backends: map[string]int{},
+		accesses: map[string]*routes.Access{},
 	}
 }

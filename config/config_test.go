@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestDefaults(t *testing.T) {
 	if want := (Log{slog.LevelInfo, "text", "stdout", false}); c.Log != want {
 		t.Errorf("Log = %+v, want %+v", c.Log, want)
 	}
-	if want := (routes.Default{Backend: -1, Reject: routes.RejectAlert}); c.Default != want {
+	if want := (routes.Route{Backend: -1, Reject: routes.RejectAlert}); !reflect.DeepEqual(c.Default, want) {
 		t.Errorf("Default = %+v, want %+v", c.Default, want)
 	}
 	want := []Backend{{
@@ -132,33 +133,44 @@ no_sni: {reject: reset, backend: shop}
 			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, false, 22}}, backend.RoundRobin, 2, 0},
 			{"db.:443", []Server{{"db.:443", 1, false, 24}}, backend.RoundRobin, 2, 0},
 		},
-		Default: routes.Default{
-			Backend: 1, Reject: routes.RejectSilence, Line: 25,
-			NoName: &routes.Default{Backend: 0, Reject: routes.RejectReset, Line: 26},
-		},
+		Default: routes.Route{Backend: 1, Reject: routes.RejectSilence, Line: 25},
+		NoSNI:   &routes.Route{Backend: 0, Reject: routes.RejectReset, Line: 26},
 		Routes: []routes.Route{
 			{
-				SNI: []string{"shop.example.com", "*.xn--bcher-kva.example"}, ALPN: []string{"h2", "http/1.1"}, Backend: 0,
-				Allow: []netip.Prefix{
-					netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("203.0.113.0/24"),
-				},
+				SNI: []string{"shop.example.com", "*.xn--bcher-kva.example"}, When: &routes.Conditions{ALPN: []string{"h2", "http/1.1"}}, Backend: 0,
+				Access: access(t,
+					"192.0.2.0/24", "198.51.100.7/32", "203.0.113.0/24"),
 				IdleTimeout: 10 * time.Minute, Keepalive: 30 * time.Second, Reject: routes.RejectReset, Line: 15,
 			},
 			{
-				SNI: []string{"b.example"}, ALPN: []string{"h2"}, Backend: 2,
-				Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, Keepalive: -1, Line: 22,
+				SNI: []string{"b.example"}, When: &routes.Conditions{ALPN: []string{"h2"}}, Backend: 2,
+				Access: access(t, "192.0.2.1/32"), Keepalive: -1, Line: 22,
 			},
 			{SNI: []string{"c.example"}, Backend: 2, Line: 23},
 			{SNI: []string{"d.example"}, Backend: 3, Line: 24},
 		},
 	}
-	if m := c.Table.Lookup([]byte("B.Example"), []byte("\x02h2"), netip.MustParseAddr("192.0.2.1")); m.Outcome != routes.Matched || m.Route.Line != 22 {
+	if m := c.Table.Lookup(routes.Query{Name: []byte("B.Example"), ALPN: []byte("\x02h2"), Client: netip.MustParseAddr("192.0.2.1"), Listener: 0}); m.Outcome != routes.Matched || m.Route.Line != 22 {
 		t.Errorf("Table.Lookup(B.Example) = %+v, want the route of line 22", m)
 	}
 	c.Table = nil
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("Parse = %+v\nwant    %+v", *c, want)
 	}
+}
+
+// access lets in only those networks.
+func access(t *testing.T, networks ...string) *routes.Access {
+	t.Helper()
+	var allow []netip.Prefix
+	for _, s := range networks {
+		allow = append(allow, netip.MustParsePrefix(s))
+	}
+	a, err := routes.NewAccess(allow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // The design's keys, each on its own, are read or refused as not built yet; none is unknown.
@@ -265,7 +277,7 @@ func complete(c *Config) error {
 		return errors.New("Listen is empty")
 	case c.Table == nil:
 		return errors.New("Table is nil")
-	case len(c.Routes) == 0 && c.Default.Backend < 0 && (c.Default.NoName == nil || c.Default.NoName.Backend < 0):
+	case len(c.Routes) == 0 && !forwards(c):
 		return errors.New("no route and no default backend")
 	case c.Limits.HelloBytes < minHelloBytes || c.Limits.HelloBytes > maxHelloBytes || c.Limits.HelloMemory < c.Limits.HelloBytes || c.Limits.Connections < 0:
 		return fmt.Errorf("Limits = %+v", c.Limits)
@@ -273,6 +285,11 @@ func complete(c *Config) error {
 		return fmt.Errorf("Log = %+v", c.Log)
 	case c.Default.Backend < -1 || c.Default.Backend >= len(c.Backends) || c.Default.Reject == routes.RejectInherit:
 		return fmt.Errorf("Default = %+v with %d backends", c.Default, len(c.Backends))
+	}
+	for i, l := range c.Listen {
+		if l.Label() == "" || l.Name != "" && slices.ContainsFunc(c.Listen[i+1:], func(o Listener) bool { return o.Name == l.Name }) {
+			return fmt.Errorf("listener %+v", l)
+		}
 	}
 	for _, r := range c.Routes {
 		if r.Backend < 0 && r.Reject == routes.RejectInherit || r.Backend >= len(c.Backends) || len(r.SNI) == 0 || r.Line < 1 {
@@ -304,4 +321,13 @@ func completeBackends(backends []Backend) error {
 		}
 	}
 	return nil
+}
+
+// forwards reports whether c has a backend for what no route takes.
+func forwards(c *Config) bool {
+	others := []*routes.Route{&c.Default, c.NoSNI}
+	for _, l := range c.Listen {
+		others = append(others, l.Default, l.NoSNI)
+	}
+	return slices.ContainsFunc(others, func(r *routes.Route) bool { return r != nil && r.Backend >= 0 })
 }

@@ -14,51 +14,112 @@ import (
 var listenSchema = strict.Schema{
 	What:     "a listener",
 	Want:     "a mapping such as {address: \":443\"}",
-	Keys:     []string{"address", "protocol", "proxy_protocol_from"},
+	Keys:     []string{"name", "address", "protocol", "default", "no_sni", "allow", "deny", "proxy_protocol_from"},
 	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
 
-// listener is a listen address and its line in the file.
+// listener is a listen address, its line and the values of its keys.
 type listener struct {
 	address.Address
 	line int
+	keys map[string]*yaml.Node
 }
 
+// listen reads the listeners. What they say of backends is read by listenersOwn, since backends are
+// checked against listeners.
 func (d *decoder) listen(n *yaml.Node) {
 	for _, e := range d.List(n, "listen") {
+		l, keys := Listener{}, map[string]*yaml.Node{}
 		for k, v := range d.Fields(e, &listenSchema) {
+			keys[k.Value] = v
 			switch k.Value {
-			case "address":
-				d.listenAddress(v)
+			case "name":
+				l.Name = d.listenerName(v)
 			case "protocol":
 				d.word(v, k.Value, []string{"tls"}, "http")
 			case "proxy_protocol_from":
 				d.unsupported(k, k.Value)
 			}
 		}
+		d.addListener(l, keys)
 	}
 	d.narrow()
 }
 
-func (d *decoder) listenAddress(n *yaml.Node) {
+// listenerName reads a name that routes can have.
+func (d *decoder) listenerName(n *yaml.Node) string {
+	s, ok := d.Text(n, "name")
+	switch {
+	case !ok:
+		d.misnamed = true
+	case strings.Trim(s, nameLetters) != "":
+		d.misnamed = true
+		d.Fail(n, "listener name %s may hold only letters, digits, dots, underscores and hyphens", strict.Quote(s))
+	default:
+		if i, ok := d.labels[s]; ok {
+			d.Fail(n, "duplicate listener name %s, first on line %d", strict.Quote(s), d.listeners[i].line)
+			return ""
+		}
+		return s
+	}
+	return ""
+}
+
+// addListener adds a listener if it has an address that can be listened on. Without one its name is
+// unknown, and no problem of a route that has it.
+func (d *decoder) addListener(l Listener, keys map[string]*yaml.Node) {
+	at := keys["address"]
+	if at == nil {
+		d.misnamed = true
+		return
+	}
+	before := d.Count()
+	a := d.listenAddress(at)
+	if d.Count() > before {
+		d.misnamed = true
+		return
+	}
+	if l.Name != "" {
+		d.labels[l.Name] = len(d.listeners)
+	}
+	l.Address = a.String()
+	d.listeners = append(d.listeners, listener{Address: a, line: at.Line, keys: keys})
+	d.config.Listen = append(d.config.Listen, l)
+}
+
+// listenAddress reads an address, which must not be another listener's.
+func (d *decoder) listenAddress(n *yaml.Node) (a address.Address) {
 	s, ok := d.Text(n, "address")
 	if !ok {
-		return
+		return a
 	}
 	a, err := address.ParseListener(s)
 	if err != nil {
 		d.Fail(n, "address %s: %v", strict.Quote(s), err)
-		return
+		return a
 	}
 	for _, l := range d.listeners {
 		if address.Overlap(l.Address, a) {
 			d.Fail(n, "address %s is already listened on, by %s on line %d", strict.Quote(s), strict.Quote(l.String()), l.line)
-			return
+			return a
 		}
 	}
-	d.listeners = append(d.listeners, listener{a, n.Line})
-	d.config.Listen = append(d.config.Listen, Listener{Address: a.String()})
+	return a
+}
+
+// listenersOwn reads what listeners have instead of the sections of the file.
+func (d *decoder) listenersOwn() {
+	for i, l := range d.listeners {
+		to := &d.config.Listen[i]
+		if n := l.keys["default"]; n != nil {
+			to.Default = d.otherwise(n, &defaultSchema)
+		}
+		if n := l.keys["no_sni"]; n != nil {
+			to.NoSNI = d.otherwise(n, &noSNISchema)
+		}
+		to.Access = d.clients(l.keys["allow"], l.keys["deny"])
+	}
 }
 
 // narrow makes a listener on [::] take IPv6 only where another has the port on an IPv4 address, or

@@ -8,15 +8,16 @@ import (
 // A listener on [::] leaves IPv4 to one that has the port for it.
 func TestIPv6Only(t *testing.T) {
 	for _, c := range []struct{ beside, want string }{
-		{`":8443"`, "[{[::]:443 false} {:8443 false}]"},
-		{`"192.0.2.1:8443"`, "[{[::]:443 false} {192.0.2.1:8443 false}]"},
-		{`"0.0.0.0:443"`, "[{[::]:443 true} {0.0.0.0:443 false}]"},
-		{`"[::ffff:0.0.0.0]:443"`, "[{[::]:443 true} {0.0.0.0:443 false}]"},
-		{`"192.0.2.1:443"`, "[{[::]:443 true} {192.0.2.1:443 false}]"},
-		{`"edge.example:443"`, "[{[::]:443 true} {edge.example:443 false}]"},
+		{`":8443"`, "[::]:443 false, :8443 false"},
+		{`"192.0.2.1:8443"`, "[::]:443 false, 192.0.2.1:8443 false"},
+		{`"0.0.0.0:443"`, "[::]:443 true, 0.0.0.0:443 false"},
+		{`"[::ffff:0.0.0.0]:443"`, "[::]:443 true, 0.0.0.0:443 false"},
+		{`"192.0.2.1:443"`, "[::]:443 true, 192.0.2.1:443 false"},
+		{`"edge.example:443"`, "[::]:443 true, edge.example:443 false"},
 	} {
 		got := mustParse(t, "listen: [{address: \"[::]:443\"}, {address: "+c.beside+"}]\n"+routesLine)
-		if s := fmt.Sprint(got.Listen); s != c.want {
+		a, b := got.Listen[0], got.Listen[1]
+		if s := fmt.Sprintf("%s %t, %s %t", a.Address, a.IPv6Only, b.Address, b.IPv6Only); s != c.want {
 			t.Errorf("Listen = %s, want %s", s, c.want)
 		}
 	}

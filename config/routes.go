@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,25 +15,37 @@ import (
 	"keyhole/routes"
 )
 
+// The keys of a route beside sni, listen, from and matching, which tell routes of several names
+// apart. What has no names of its own takes these too.
+var takeKeys = []string{"alpn", "backend", "allow", "deny", "idle_timeout", "keepalive", "reject"}
+
 var (
 	routeSchema = strict.Schema{
 		What:     "a route",
 		Want:     "a mapping such as {sni: shop.example.com, backend: shop}",
-		Keys:     []string{"sni", "alpn", "backend", "allow", "idle_timeout", "keepalive", "reject"},
+		Keys:     append([]string{"sni", "listen", "from", "matching"}, takeKeys...),
 		Required: []string{"sni"},
 		Either:   []string{"backend", "reject"},
 	}
 	defaultSchema = strict.Schema{
 		What:   "`default`",
 		Want:   "a mapping such as {reject: alert}",
-		Keys:   []string{"reject", "backend"},
+		Keys:   takeKeys,
 		Either: []string{"reject", "backend"},
+		Hints:  otherwiseHints,
 	}
 	noSNISchema = strict.Schema{
 		What:   "`no_sni`",
 		Want:   "a mapping such as {reject: alert}",
-		Keys:   defaultSchema.Keys,
-		Either: defaultSchema.Either,
+		Keys:   takeKeys,
+		Either: []string{"reject", "backend"},
+		Hints:  otherwiseHints,
+	}
+	otherwiseHints = map[string]string{
+		"sni":      "it has no names; write a route for them",
+		"listen":   "write it into the listener instead",
+		"from":     "write a route with sni \"**\", which is any name",
+		"matching": "write a route with sni \"**\", which is any name",
 	}
 )
 
@@ -54,7 +68,7 @@ func (d *decoder) routes(n *yaml.Node) {
 		d.Fail(n, "no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded")
 		return
 	}
-	table, err := routes.New(d.config.Routes, d.config.Default)
+	table, err := routes.New(d.tableConfig())
 	var conflicts routes.Conflicts
 	switch {
 	case errors.As(err, &conflicts):
@@ -65,31 +79,58 @@ func (d *decoder) routes(n *yaml.Node) {
 	d.config.Table = table
 }
 
+func (d *decoder) tableConfig() routes.Config {
+	c := routes.Config{Routes: d.config.Routes, Default: &d.config.Default, NoName: d.config.NoSNI}
+	for i := range d.config.Listen {
+		l := &d.config.Listen[i]
+		c.Listeners = append(c.Listeners, routes.Own{Label: l.Label(), Default: l.Default, NoName: l.NoSNI})
+	}
+	return c
+}
+
 // forwardsNothing reports whether every client would be rejected.
 func (d *decoder) forwardsNothing() bool {
-	forwards := func(r routes.Route) bool { return r.Backend >= 0 }
-	def := &d.config.Default
-	if def.Backend >= 0 || def.NoName != nil && def.NoName.Backend >= 0 {
-		return false
+	others := []*routes.Route{&d.config.Default, d.config.NoSNI}
+	for _, l := range d.config.Listen {
+		others = append(others, l.Default, l.NoSNI)
 	}
-	return !slices.ContainsFunc(d.config.Routes, forwards)
+	return !slices.ContainsFunc(d.config.Routes, func(r routes.Route) bool { return r.Backend >= 0 }) &&
+		!slices.ContainsFunc(others, func(r *routes.Route) bool { return r != nil && r.Backend >= 0 })
 }
 
 func (d *decoder) route(n *yaml.Node) routes.Route {
-	r := routes.Route{Line: n.Line, Backend: -1}
-	before, unread := d.Count(), false
-	for k, v := range d.Fields(n, &routeSchema) {
+	before := d.Count()
+	r, unread := d.take(n, &routeSchema)
+	if unread || d.Count() > before && misspeltCondition(n) {
+		r.SNI = nil // it would contradict the routes without the condition
+	}
+	return r
+}
+
+// conditionKeys are those of routes.Conditions.
+var conditionKeys = []string{"listen", "alpn", "from", "matching"}
+
+func misspeltCondition(route *yaml.Node) bool {
+	is := func(key string) bool { return strict.Misspelt(route, &routeSchema, key) }
+	return slices.ContainsFunc(conditionKeys, is)
+}
+
+// take reads a mapping that says where connections go: a route, or what has no names. It also
+// reports whether a condition could not be read.
+func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread bool) {
+	r = routes.Route{Line: n.Line, Backend: -1}
+	before := d.Count()
+	var allow, deny *yaml.Node
+	for k, v := range d.Fields(n, s) {
 		switch k.Value {
 		case "sni":
 			r.SNI = d.patterns(v)
-		case "alpn":
-			protocols := d.Count()
-			r.ALPN = d.protocols(v)
-			unread = unread || d.Count() > protocols
 		case "backend":
 			r.Backend = max(0, d.backendRef(v))
 		case "allow":
-			r.Allow = d.prefixes(v)
+			allow = v
+		case "deny":
+			deny = v
 		case "idle_timeout":
 			d.Duration(v, k.Value, &r.IdleTimeout)
 		case "keepalive":
@@ -98,25 +139,97 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 			}
 		case "reject":
 			r.Reject = d.reject(v)
+		default:
+			unread = !d.condition(&r, n, k.Value, v) || unread
 		}
 	}
+	r.Access = d.clients(allow, deny)
 	if r.Backend < 0 && d.Count() == before {
 		d.rejectsAll(n)
 	}
-	if unread || d.Count() > before && strict.Misspelt(n, &routeSchema, "alpn") {
-		r.SNI = nil // it would contradict the routes without alpn
-	}
-	return r
+	return r, unread
 }
 
-// rejectsAll refuses the keys that say nothing in a route that rejects every client.
-func (d *decoder) rejectsAll(route *yaml.Node) {
-	for i := 0; i < len(route.Content); i += 2 {
-		switch k := route.Content[i]; k.Value {
-		case "allow", "idle_timeout", "keepalive":
-			d.Fail(k, "%s has no effect without a backend, the route rejects every client", strict.Key(k.Value))
+// condition reads one of conditionKeys, and reports whether it could.
+func (d *decoder) condition(r *routes.Route, n *yaml.Node, key string, v *yaml.Node) (ok bool) {
+	if r.When == nil {
+		r.When = &routes.Conditions{}
+	}
+	before, known := d.Count(), true
+	switch key {
+	case "listen":
+		r.When.Listen, known = d.listenersOf(v)
+	case "alpn":
+		r.When.ALPN = d.protocols(v)
+	case "from":
+		r.When.From = d.prefixes(v, key)
+	case "matching":
+		r.When.Matching = d.matching(v, n)
+	}
+	return known && d.Count() == before
+}
+
+// rejectsAll refuses the keys that say nothing where every client is rejected.
+func (d *decoder) rejectsAll(n *yaml.Node) {
+	for i := 0; i < len(n.Content); i += 2 {
+		switch k := n.Content[i]; k.Value {
+		case "allow", "deny", "idle_timeout", "keepalive":
+			d.Fail(k, "%s has no effect without a backend, every client is rejected", strict.Key(k.Value))
 		}
 	}
+}
+
+// listenersOf reads the listeners of a route, by their names, and reports whether all are known. Of
+// a name that is not, there may be no problem: see unknownListener.
+func (d *decoder) listenersOf(n *yaml.Node) (out []int, ok bool) {
+	ok = true
+	for e, s := range d.Texts(n, "listen") {
+		i, known := d.labels[s]
+		switch {
+		case !known:
+			ok = false
+			d.unknownListener(e, s)
+		case slices.Contains(out, i):
+			d.Fail(e, "duplicate listener %s in one route", strict.Quote(s))
+		default:
+			out = append(out, i)
+		}
+	}
+	return out, ok
+}
+
+// unknownListener reports a name, unless it may be that of a listener that could not be read.
+func (d *decoder) unknownListener(n *yaml.Node, name string) {
+	names := slices.Sorted(maps.Keys(d.labels))
+	near := strict.Nearest(name, names)
+	switch {
+	case d.misnamed:
+	case len(names) == 0:
+		d.Fail(n, "unknown listener %s: no listener has a name, write {name: %s, address: ...} under `listen`", strict.Quote(name), name)
+	case near != "":
+		d.Fail(n, "unknown listener %s, did you mean %s?", strict.Quote(name), strict.Quote(near))
+	default:
+		d.Fail(n, "unknown listener %s, `listen` names %s", strict.Quote(name), strings.Join(names, ", "))
+	}
+}
+
+// matching reads a regular expression for the stars of the route's patterns.
+func (d *decoder) matching(n, route *yaml.Node) *routes.Matching {
+	s, ok := d.Text(n, "matching")
+	if !ok {
+		return nil
+	}
+	m, err := routes.ParseMatching(s)
+	if err != nil {
+		d.Fail(n, "matching %s: %v; the syntax is RE2's", strict.Quote(s), err)
+		return nil
+	}
+	for p, e := range patternNodes(route) {
+		if !strings.HasPrefix(p, "*") {
+			d.Fail(e, "%s has no star, and `matching` is asked of what a star stands for", strict.Quote(p))
+		}
+	}
+	return m
 }
 
 // patterns reads the names of a route, in their normal form.
@@ -147,16 +260,50 @@ func (d *decoder) protocols(n *yaml.Node) []string {
 	return out.list
 }
 
-func (d *decoder) prefixes(n *yaml.Node) []netip.Prefix {
+// clients reads the lists of a route or a listener; nil is none.
+func (d *decoder) clients(allow, deny *yaml.Node) *routes.Access {
+	if allow == nil && deny == nil {
+		return nil
+	}
+	before := d.Count()
+	var allowed, denied []netip.Prefix
+	if allow != nil {
+		allowed = d.prefixes(allow, "allow")
+	}
+	if deny != nil {
+		denied = d.prefixes(deny, "deny")
+	}
+	if d.Count() > before {
+		return nil
+	}
+	key := fmt.Sprint(allowed, denied)
+	if a := d.accesses[key]; a != nil {
+		return a
+	}
+	a, err := routes.NewAccess(allowed, denied)
+	if err != nil {
+		d.Fail(deny, "%v", err)
+		return nil
+	}
+	d.accesses[key] = a
+	return a
+}
+
+// prefixes reads a list of networks.
+func (d *decoder) prefixes(n *yaml.Node, name string) []netip.Prefix {
 	var out []netip.Prefix
-	for e, s := range d.Texts(n, "allow") {
+	seen := map[netip.Prefix]bool{}
+	for e, s := range d.Texts(n, name) {
 		p, ok := parsePrefix(s)
 		switch {
 		case !ok:
-			d.Fail(e, "allow %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", strict.Quote(s))
+			d.Fail(e, "%s %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", name, strict.Quote(s))
 		case p != p.Masked():
-			d.Fail(e, "allow %s: has bits set beyond its length, did you mean %s?", strict.Quote(s), strict.Quote(p.Masked().String()))
+			d.Fail(e, "%s %s: has bits set beyond its length, did you mean %s?", name, strict.Quote(s), strict.Quote(p.Masked().String()))
+		case seen[p]:
+			d.Fail(e, "duplicate network %s", strict.Quote(s))
 		default:
+			seen[p] = true
 			out = append(out, p)
 		}
 	}
@@ -199,27 +346,13 @@ var rejectWords = func() (words []string) {
 func (d *decoder) defaultRoute(n *yaml.Node) {
 	def := d.otherwise(n, &defaultSchema)
 	def.Reject = cmp.Or(def.Reject, routes.RejectAlert)
-	d.config.Default = def
-}
-
-// noSNI reads where hellos without a name go. It comes after the default, whose part it is.
-func (d *decoder) noSNI(n *yaml.Node) {
-	def := d.otherwise(n, &noSNISchema)
-	d.config.Default.NoName = &def
+	d.config.Default = *def
 }
 
 // otherwise reads where the connections go that no route takes.
-func (d *decoder) otherwise(n *yaml.Node, s *strict.Schema) routes.Default {
-	def := routes.Default{Backend: -1, Line: n.Line}
-	for k, v := range d.Fields(n, s) {
-		switch k.Value {
-		case "reject":
-			def.Reject = d.reject(v)
-		case "backend":
-			def.Backend = max(0, d.backendRef(v))
-		}
-	}
-	return def
+func (d *decoder) otherwise(n *yaml.Node, s *strict.Schema) *routes.Route {
+	r, _ := d.take(n, s)
+	return &r
 }
 
 // conflicts reports each pattern that two routes claim, at the later one.
@@ -232,11 +365,7 @@ func (d *decoder) conflicts(conflicts routes.Conflicts, nodes []*yaml.Node) {
 		return positions[route][pattern]
 	}
 	for _, c := range conflicts {
-		what := strict.Quote(c.Pattern)
-		if c.ALPN != "" {
-			what += " with alpn " + strict.Quote(c.ALPN)
-		}
-		d.Fail(at(c.Second, c.Pattern), "%s is already routed on line %d", what, at(c.First, c.Pattern).Line)
+		d.Fail(at(c.Second, c.Pattern), "%s%s is already routed on line %d", strict.Quote(c.Pattern), c.Terms(), at(c.First, c.Pattern).Line)
 	}
 }
 

@@ -47,7 +47,7 @@ var routeCases = []problemCase{
 	{
 		"unknown key",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: m.example, backend: shop, priority: 1}\n",
-		"4:37: unknown key `priority`, want one of `sni`, `alpn`, `backend`, `allow`, `idle_timeout`, `keepalive`, `reject`",
+		"4:37: unknown key `priority`, want one of `sni`, `listen`, `from`, `matching`, `alpn`, `backend`, `allow`, `deny`, `idle_timeout`, `keepalive`, `reject`",
 	},
 	{
 		"duplicate key",
@@ -156,9 +156,9 @@ var routeCases = []problemCase{
 	{
 		"rejecting route with keys for clients that are let through",
 		listenLine + "routes:\n  - {sni: a.example, reject: reset, alpn: h2, allow: 192.0.2.0/24, idle_timeout: 5s, keepalive: off}\n  - {sni: b.example, backend: \"10.0.0.5:443\"}\n",
-		"3:47: `allow` has no effect without a backend, the route rejects every client\n" +
-			"3:68: `idle_timeout` has no effect without a backend, the route rejects every client\n" +
-			"3:86: `keepalive` has no effect without a backend, the route rejects every client",
+		"3:47: `allow` has no effect without a backend, every client is rejected\n" +
+			"3:68: `idle_timeout` has no effect without a backend, every client is rejected\n" +
+			"3:86: `keepalive` has no effect without a backend, every client is rejected",
 	},
 	{
 		"a rejecting route takes its names from others",
@@ -205,7 +205,7 @@ var routeCases = []problemCase{
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\nno_sni: {reject: allert, backend: shp, sni: x}\n",
 		"5:18: unknown value \"allert\" for `reject`, did you mean \"alert\"?\n" +
 			"5:35: unknown backend \"shp\", did you mean \"shop\"?\n" +
-			"5:40: unknown key `sni`, want one of `reject`, `backend`",
+			"5:40: unknown key `sni`: it has no names; write a route for them",
 	},
 	{
 		"no_sni is empty",
@@ -232,7 +232,7 @@ var routeCases = []problemCase{
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: shop}\ndefault: {reject: allert, backend: shp, sni: x}\n",
 		"5:19: unknown value \"allert\" for `reject`, did you mean \"alert\"?\n" +
 			"5:36: unknown backend \"shp\", did you mean \"shop\"?\n" +
-			"5:41: unknown key `sni`, want one of `reject`, `backend`",
+			"5:41: unknown key `sni`: it has no names; write a route for them",
 	},
 }
 

@@ -42,9 +42,10 @@ func (d *decoder) document(root *yaml.Node) {
 	d.nameless = sections["backends"] == nil && strict.Misspelt(root, &rootSchema, "backends")
 	read("backends", d.namedBackends)
 	before := d.Count()
+	d.listenersOwn()
 	read("default", d.defaultRoute)
-	read("no_sni", d.noSNI)
-	d.lost = d.Count() > before || strict.Misspelt(root, &rootSchema, "default") || strict.Misspelt(root, &rootSchema, "no_sni")
+	read("no_sni", func(n *yaml.Node) { d.config.NoSNI = d.otherwise(n, &noSNISchema) })
+	d.lost = d.misnamed || d.Count() > before || strict.Misspelt(root, &rootSchema, "default") || strict.Misspelt(root, &rootSchema, "no_sni")
 	read("routes", d.routes)
 }
 

@@ -20,7 +20,7 @@ type Query struct {
 
 // A Decision is where a query goes, or why it goes nowhere.
 type Decision struct {
-	Route     *routes.Route // nil when no route took the name
+	Route     *routes.Route // nil when nothing took the client
 	Pool      *backend.Pool // nil when the client is rejected for Reason
 	Reason    Reason
 	Outcome   routes.Outcome
@@ -33,15 +33,23 @@ type Decision struct {
 // Decide looks a query up. It reads nothing but c and the query, allocates
 // nothing and never waits, so that streams and datagrams can share it.
 func (c *Config) Decide(q Query) Decision {
-	m := c.Table.Lookup(q.Name, q.ALPN, q.Client)
+	return c.decision(c.Table.Lookup(routes.Query{
+		Name: q.Name, ALPN: q.ALPN, Client: q.Client, Listener: c.place(q.Listener),
+	}))
+}
+
+// DecideWithout is Decide for a client that is sent to r without a hello. The
+// query has no name.
+func (c *Config) DecideWithout(r *routes.Route, q Query) Decision {
+	return c.decision(c.Table.Admit(r, q.Client, c.place(q.Listener)))
+}
+
+func (c *Config) decision(m routes.Match) Decision {
 	d := Decision{
 		Route: m.Route, Outcome: m.Outcome, Literal: m.Literal,
-		Idle: c.Idle, Keepalive: c.Keepalive, Reject: c.Table.Default().Reject,
+		Idle: c.Idle, Keepalive: c.Keepalive, Reject: m.Reject,
 	}
 	if r := m.Route; r != nil {
-		if r.Reject != routes.RejectInherit {
-			d.Reject = r.Reject
-		}
 		if r.IdleTimeout != 0 {
 			d.Idle = r.IdleTimeout
 		}

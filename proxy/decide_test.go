@@ -37,7 +37,7 @@ func dialing(t testing.TB, address string) *session {
 }
 
 func manyRoutes() setup {
-	s := setup{otherwise: routes.Default{Backend: -1}, backends: []backend.Config{{Retries: 2}}}
+	s := setup{otherwise: routes.Route{Backend: -1}, backends: []backend.Config{{Retries: 2}}}
 	for i := range 100 {
 		s.routes = append(s.routes, routes.Route{SNI: []string{"site" + string(rune('a'+i/10)) + string(rune('a'+i%10)) + ".example"}})
 	}
@@ -107,19 +107,19 @@ func TestRecordDoesNotAllocate(t *testing.T) {
 // when that place does not.
 func TestDecideWithoutAName(t *testing.T) {
 	for _, c := range []struct {
-		noName *routes.Default
+		noName *routes.Route
 		pool   int // -1: none
 		reason Reason
 		reject routes.Reject
 	}{
 		{nil, 0, NoReason, routes.RejectClose},
-		{&routes.Default{Backend: 1}, 1, NoReason, routes.RejectClose},
-		{&routes.Default{Backend: -1}, -1, NoSNI, routes.RejectClose},
-		{&routes.Default{Backend: -1, Reject: routes.RejectReset}, -1, NoSNI, routes.RejectReset},
+		{&routes.Route{Backend: 1}, 1, NoReason, routes.RejectClose},
+		{&routes.Route{Backend: -1}, -1, NoSNI, routes.RejectClose},
+		{&routes.Route{Backend: -1, Reject: routes.RejectReset}, -1, NoSNI, routes.RejectReset},
 	} {
 		x := manyRoutes()
 		x.backends = append(x.backends, x.backends[0])
-		x.otherwise = routes.Default{Backend: 0, Reject: routes.RejectClose, NoName: c.noName}
+		x.otherwise, x.noName = routes.Route{Backend: 0, Reject: routes.RejectClose}, c.noName
 		config := x.config(t)
 		var pool *backend.Pool
 		if c.pool >= 0 {

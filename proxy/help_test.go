@@ -32,7 +32,9 @@ type edge struct {
 type setup struct {
 	Config
 	routes    []routes.Route
-	otherwise routes.Default
+	otherwise routes.Route
+	noName    *routes.Route
+	own       []routes.Own // of Config.Listeners
 	backends  []backend.Config
 }
 
@@ -40,7 +42,7 @@ func (s setup) config(t testing.TB) *Config {
 	t.Helper()
 	c := s.Config
 	var err error
-	if c.Table, err = routes.New(s.routes, s.otherwise); err != nil {
+	if c.Table, err = routes.New(routes.Config{Routes: s.routes, Default: &s.otherwise, NoName: s.noName, Listeners: s.own}); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range s.backends {
@@ -83,7 +85,7 @@ func serve(t testing.TB, s setup) *edge {
 func one(name string, servers ...string) setup {
 	s := setup{
 		routes:    []routes.Route{{SNI: []string{name}}},
-		otherwise: routes.Default{Backend: -1},
+		otherwise: routes.Route{Backend: -1},
 		backends:  []backend.Config{{Retries: len(servers)}},
 	}
 	for _, a := range servers {
@@ -195,4 +197,14 @@ var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	os.Exit(m.Run())
+}
+
+// access lets in only those networks.
+func access(t testing.TB, allow []netip.Prefix) *routes.Access {
+	t.Helper()
+	a, err := routes.NewAccess(allow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

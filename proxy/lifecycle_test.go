@@ -88,9 +88,9 @@ func TestRoutesByNameAndALPN(t *testing.T) {
 	s := setup{
 		routes: []routes.Route{
 			{SNI: []string{"*.example"}, Backend: 0},
-			{SNI: []string{"*.example"}, ALPN: []string{"h2"}, Backend: 1},
+			{SNI: []string{"*.example"}, When: &routes.Conditions{ALPN: []string{"h2"}}, Backend: 1},
 		},
-		otherwise: routes.Default{Backend: 2},
+		otherwise: routes.Route{Backend: 2},
 	}
 	for _, o := range origins {
 		s.backends = append(s.backends, backend.Config{Servers: []backend.ServerConfig{{Address: o.Address()}}})
@@ -125,7 +125,7 @@ func TestRoutesWithoutAName(t *testing.T) {
 	o := testkit.NewOrigin(t)
 	s := one("shop.example", refusing(t), o.Address())
 	s.backends = append(s.backends, backend.Config{Servers: s.backends[0].Servers[1:]})
-	s.otherwise.NoName = &routes.Default{Backend: 1}
+	s.noName = &routes.Route{Backend: 1}
 	e := serve(t, s)
 	client := e.dial()
 	client.SendBytes(hello(t, ""))
@@ -216,7 +216,7 @@ func TestServerIsReleasedOnce(t *testing.T) {
 func TestDeniedAddressLooksLikeNoRoute(t *testing.T) {
 	testkit.NoLeaks(t)
 	s := one("shop.example", refusing(t))
-	s.routes[0].Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	s.routes[0].Access = access(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
 	e := serve(t, s)
 	var seen [2][]byte
 	for i, name := range []string{"shop.example", "none.example"} {

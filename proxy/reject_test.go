@@ -61,12 +61,12 @@ func rejecting(t *testing.T, how routes.Reject) setup {
 	return setup{
 		Config: Config{HelloBytes: 4096, Timeouts: relay.Timeouts{Hello: time.Second}},
 		routes: []routes.Route{
-			{SNI: []string{"denied.example"}, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Reject: how},
+			{SNI: []string{"denied.example"}, Access: access(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}), Reject: how},
 			{SNI: []string{"fence.example"}, Backend: -1, Reject: how},
 			{SNI: []string{"down.example"}, Backend: 0},
 			{SNI: []string{"full.example"}, Backend: 1, Reject: how},
 		},
-		otherwise: routes.Default{Backend: -1, Reject: how},
+		otherwise: routes.Route{Backend: -1, Reject: how},
 		backends:  []backend.Config{{Retries: 1, Servers: []backend.ServerConfig{{Address: refusing(t)}, {Address: refusing(t)}}}, full},
 	}
 }

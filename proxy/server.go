@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 // Server has it.
 type Config struct {
 	Table          *routes.Table
+	Listeners      []Rules         // by routes.Query.Listener
 	Pools          []*backend.Pool // by routes.Route.Backend
 	Timeouts       relay.Timeouts
 	Idle           time.Duration // for routes that set none; 0: no limit
@@ -25,6 +25,8 @@ type Config struct {
 	HelloMemory    int           // bytes that all unfinished hellos hold together; 0: no limit
 	MaxConnections int           // 0: no limit
 	Pipes          int           // see relay.Options; a reload does not change it
+
+	places []int // in Listeners, by Listener.id; -1 for one that is not there
 }
 
 // A Server is one edge. Make one with New.
@@ -35,13 +37,8 @@ type Server struct {
 
 	mu        sync.Mutex // guards what follows
 	listeners []*Listener
-	desks     []*desk // by loop
-}
-
-// A Listener accepts connections for a Server.
-type Listener struct {
-	*relay.Listener
-	Name string // what records call it
+	names     []string // of all listeners that were ever asked for, by Listener.id
+	desks     []*desk  // by loop
 }
 
 // New returns a server with no listener yet. access may be nil: then no
@@ -65,40 +62,17 @@ func New(c *Config, access *AccessLog, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// ListenOptions are the settings of one listener.
-type ListenOptions struct {
-	Name     string // what records call it
-	OnlyIPv6 bool   // of "[::]": leave IPv4 to another listener
-}
-
-// Listen opens a listening socket. An address without an IP is every address
-// of the machine, IPv6 and IPv4.
-func (s *Server) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
-	ln := &Listener{Name: o.Name}
-	var err error
-	ln.Listener, err = s.engine.Listen(at, relay.ListenOptions{
-		Keepalive: s.config.Load().Keepalive, OnlyIPv6: o.OnlyIPv6, Value: ln,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listeners = append(s.listeners, ln)
-	return ln, nil
-}
-
 // Start accepts connections until Shutdown or Close.
 func (s *Server) Start() { s.engine.Start() }
 
 // Reload has connections that are accepted from now on decided by c. Those
 // that are open stay where they are.
 func (s *Server) Reload(c *Config) {
-	s.config.Store(c)
-	s.engine.SetTimeouts(c.Timeouts)
-	s.engine.SetHelloMemory(int64(c.HelloMemory))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.publish(*c)
+	s.engine.SetTimeouts(c.Timeouts)
+	s.engine.SetHelloMemory(int64(c.HelloMemory))
 	for _, ln := range s.listeners {
 		ln.SetKeepalive(c.Keepalive)
 	}

@@ -121,7 +121,12 @@ func (s *session) Open() relay.Verdict {
 	s.reading = s.desk.take()
 	s.config = s.server.config.Load()
 	s.parser.Limit = s.config.HelloBytes
-	s.reject = s.config.Table.Default().Reject
+	ln := s.listener()
+	s.reject = s.config.Table.Reject(s.config.place(ln))
+	if r := s.config.rules(ln); r != nil && !r.Access.Admits(s.client().Addr()) {
+		s.reason, s.phase = DeniedAddress, relay.PhaseAdmit
+		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
+	}
 	if most := s.config.MaxConnections; most > 0 && s.conn.OpenAtAccept() > most {
 		s.reason, s.phase = TooManyConnections, relay.PhaseAdmit
 		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}

@@ -23,7 +23,7 @@ func shop(i int) string { return fmt.Sprintf("shop-%07d.example.com", i) }
 // caches cannot hold.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []int{100, 10_000, 1_000_000} {
-		table, err := New(shops(n), Default{Backend: -1})
+		table, err := New(Config{Routes: shops(n), Default: &Route{Backend: -1}})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func names(count, n int) [][]byte {
 func lookUp(b *testing.B, table *Table, want Outcome, asked [][]byte) {
 	i := 0
 	for b.Loop() {
-		if m := table.Lookup(asked[i], nil, netip.Addr{}); m.Outcome != want {
+		if m := table.Lookup(Query{asked[i], nil, netip.Addr{}, NoListener}); m.Outcome != want {
 			b.Fatalf("Lookup(%q) = %v, want %v", asked[i], m.Outcome, want)
 		}
 		if i++; i == len(asked) {
@@ -70,7 +70,7 @@ func BenchmarkNew(b *testing.B) {
 	rs := shops(1_000_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := New(rs, Default{Backend: -1}); err != nil {
+		if _, err := New(Config{Routes: rs, Default: &Route{Backend: -1}}); err != nil {
 			b.Fatal(err)
 		}
 	}

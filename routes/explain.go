@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"keyhole/sni"
 )
@@ -16,7 +15,8 @@ type Explanation struct {
 	Asked      string      // the name as it was given; "" for a hello without one
 	Name       string      // its normal form; "" if it has none
 	ALPN       []string    // what the client offers, in its order
-	Client     netip.Addr  // the zero Addr is in no allow list
+	Client     netip.Addr  // the zero Addr is in no network
+	Listener   string      // its label; "" for no listener in particular
 	Candidates []Candidate // from the narrowest pattern that could take the name to the default; none for a bad name
 	Match                  // what Lookup returns for the same hello
 	Err        error       // Normalize's, when Outcome is BadName
@@ -24,7 +24,7 @@ type Explanation struct {
 
 // A Candidate is a pattern that could take the name, whether or not a route has it.
 type Candidate struct {
-	Pattern string   // in normal form; "default" for the default
+	Pattern string   // in normal form; "default" or the like for what follows the patterns
 	Routes  []*Route // those that have the pattern, in the order of the configuration
 	Verdict Verdict
 	Because string // the reason of the verdict, in words
@@ -34,10 +34,10 @@ type Candidate struct {
 type Verdict uint8
 
 const (
-	Absent     Verdict = iota // no route has the pattern; of the default, it has no backend
+	Absent     Verdict = iota // no route has the pattern; of a default, it has no backend
 	Taken                     // it decided, and the client is let through
-	Refused                   // it decided, and its route does not allow the client
-	PassedOver                // all its routes want protocols that the client does not offer
+	Refused                   // it decided, and its route does not let the client's address in
+	PassedOver                // the client meets the conditions of none of its routes
 	Beaten                    // a narrower pattern decided
 	Rejecting                 // it decided, and its route has no backend
 )
@@ -54,41 +54,73 @@ func (v Verdict) String() string {
 // Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. The
 // name is as an operator writes it, outside ASCII too, and stands for the A-labels that a client
 // sends; an empty name stands for a hello without one. Protocols that no hello can carry, empty or
-// over 255 bytes, count as not offered.
-func (t *Table) Explain(name string, alpn []string, client netip.Addr) Explanation {
-	e := Explanation{Asked: name, ALPN: alpn, Client: client}
+// over 255 bytes, count as not offered. The listener is an index in Config.Listeners, or
+// NoListener.
+func (t *Table) Explain(name string, alpn []string, client netip.Addr, listener int) Explanation {
+	e := &explainer{
+		Explanation: Explanation{Asked: name, ALPN: alpn, Client: client},
+		table:       t,
+		query:       Query{ALPN: sni.MakeProtocols(alpn), Client: client, Listener: listener},
+		fallback:    t.fallback(listener),
+	}
+	if listener >= 0 && listener < len(t.labels) {
+		e.Explanation.Listener = t.labels[listener]
+	}
+	e.mode = e.query.mode()
 	if name == "" {
-		e.decideNoName(t, "the hello has no name")
-		return e
+		e.settle(e.fallback.nameless, NoName, "the hello has no name")
+		return e.Explanation
 	}
 	normal, err := Normalize(nil, []byte(name))
 	if err == ErrIPLiteral {
-		e.decideNoName(t, "an IP address is no name (RFC 6066 section 3)")
+		e.settle(e.fallback.nameless, NoName, "an IP address is no name (RFC 6066 section 3)")
 		e.Literal = true
-		return e
+		return e.Explanation
 	}
 	if err != nil {
-		e.Outcome, e.Err = BadName, err
-		return e
+		e.Outcome, e.Reject, e.Err = BadName, e.fallback.reject, err
+		return e.Explanation
 	}
 	e.Name = string(normal)
-	offer, won := sni.MakeProtocols(alpn), kind(0)
-	for k, suffix := range candidates(normal) {
-		c := t.candidate(k, suffix)
+	e.patterns(normal)
+	e.settle(e.fallback.named, NoRoute, "no pattern takes the name")
+	return e.Explanation
+}
+
+// An explainer makes one Explanation.
+type explainer struct {
+	Explanation
+	table    *Table
+	query    Query
+	mode     mode
+	fallback *fallback
+	won      kind // of the pattern that decided
+}
+
+// patterns appends the patterns that can take the name.
+func (e *explainer) patterns(name []byte) {
+	chosen := e.table.route(name, &e.query)
+	if e.mode == whateverALPN && chosen != nil && slices.Contains(chosen.protocols(), acmeProtocol) {
+		e.mode = onlyACME
+	}
+	for k, suffix := range candidates(name) {
+		c := Candidate{Pattern: k.pattern(suffix)}
+		to, ok := e.table.target(k, suffix)
+		if ok {
+			c.Routes = e.table.claimants(to)
+		} else if c.Pattern == anyName {
+			continue // it says nothing of this name
+		}
 		switch {
-		case len(c.Routes) == 0:
+		case !ok:
 			c.Because = "no route has it"
-		case won != 0:
-			c.Verdict, c.Because = Beaten, won.beats()
+		case e.won != 0:
+			c.Verdict, c.Because = Beaten, e.won.beats()
 		default:
-			if e.decide(t, &c, suffix, offer, k) {
-				won = k
-			}
+			e.decide(&c, to, k, starOf(name, suffix))
 		}
 		e.Candidates = append(e.Candidates, c)
 	}
-	e.decideDefault(t, NoRoute, "no pattern takes the name")
-	return e
 }
 
 // candidates yields every pattern that can take a name, narrowest first: the order that Lookup
@@ -98,92 +130,99 @@ func candidates(name []byte) iter.Seq2[kind, []byte] {
 		if !yield(exact, name) {
 			return
 		}
-		n := countLabels(name)
-		for depth, suffix := n-1, parent(name); depth > 0; depth, suffix = depth-1, parent(suffix) {
-			if depth == n-1 && !yield(oneLabel, suffix) || !yield(manyLabels, suffix) {
+		n := depth(name)
+		for d, suffix := n-1, parent(name); d >= 0; d, suffix = d-1, parent(suffix) {
+			if d == n-1 && d > 0 && !yield(oneLabel, suffix) || !yield(manyLabels, suffix) {
 				return
 			}
 		}
 	}
 }
 
-// candidate returns a pattern with the routes that have it.
-func (t *Table) candidate(k kind, suffix []byte) Candidate {
-	c := Candidate{Pattern: k.prefix() + string(suffix)}
-	if to, ok := t.target(k, suffix); ok {
-		for i := range t.claimants(to) {
-			c.Routes = append(c.Routes, &t.routes[i])
-		}
-	}
-	return c
-}
-
 func (t *Table) target(k kind, suffix []byte) (target, bool) {
-	if !t.index.depths[k].has(countLabels(suffix)) {
+	if !t.index.depths[k].has(depth(suffix)) {
 		return 0, false
 	}
 	return t.index.find(t.index.hash(suffix), k, suffix)
 }
 
-// decide gives a pattern with routes its verdict, and reports whether the look-up ends there.
-func (e *Explanation) decide(t *Table, c *Candidate, suffix []byte, offer sni.Protocols, k kind) bool {
-	to, _ := t.target(k, suffix)
-	r := t.choose(to, offer)
-	if r == nil {
-		c.Verdict = PassedOver
-		c.Because = fmt.Sprintf("wants alpn %s, the client offers %s", words(wanted(c.Routes)), words(e.ALPN))
-		return false
+// claimants returns the routes that have a pattern, in the order of the configuration.
+func (t *Table) claimants(to target) []*Route {
+	if to&isShared == 0 {
+		return []*Route{&t.routes[to]}
 	}
-	e.Match = r.admit(e.Client)
-	c.Verdict, c.Because = Taken, k.reason()
-	if len(r.ALPN) > 0 {
-		c.Because += fmt.Sprintf(", and the client offers alpn of %s", words(r.ALPN))
+	var all []*Route
+	for _, i := range t.claims[to&targetMask].all {
+		all = append(all, &t.routes[i])
+	}
+	return all
+}
+
+// decide gives a pattern with routes its verdict.
+func (e *explainer) decide(c *Candidate, to target, k kind, star []byte) {
+	r := e.table.choose(to, star, &e.query, e.mode)
+	if r == nil {
+		c.Verdict, c.Because = PassedOver, e.whyNot(c.Routes, star)
+		return
+	}
+	e.won = k
+	e.Match = e.fallback.admit(r, e.Client, Matched, Rejected)
+	because := k.reason()
+	if c.Pattern == anyName {
+		because = "takes any name, and nothing narrower does"
+	}
+	if met := e.met(r); met != "" {
+		because += ", and " + met
 	} else if len(c.Routes) > 1 {
-		c.Because += ", and no route with alpn fits"
+		because += ", and no route with conditions fits"
 	}
 	if len(c.Routes) > 1 {
-		c.Because += ": " + line(r.Line)
+		because += ": " + place(r)
 	}
+	e.conclude(c, because)
+}
+
+// conclude gives the candidate that decided its verdict, after the match.
+func (e *explainer) conclude(c *Candidate, because string) {
+	c.Verdict, c.Because = Taken, because
 	switch e.Outcome {
-	case Rejected:
+	case Rejected, NoRoute, NoName:
 		c.Verdict = Rejecting
 	case Denied:
 		c.Verdict = Refused
-		c.Because = fmt.Sprintf("%s, but allow has %s and not %s", c.Because, r.allowed(), address(e.Client))
+		c.Because += ", but " + e.Route.Access.because(e.Client)
 	}
-	return true
 }
 
-// decideNoName appends what takes hellos without a name, which decides, and the default.
-func (e *Explanation) decideNoName(t *Table, because string) {
-	if t.noName == nil {
-		e.decideDefault(t, NoName, because)
-		return
+// settle appends what follows the patterns. The first that takes the client decides, if no pattern
+// has.
+func (e *explainer) settle(steps []step, none Outcome, because string) {
+	decided, winner := e.won != 0, ""
+	for _, s := range steps {
+		c := Candidate{Pattern: s.label, Routes: []*Route{s.Route}}
+		_, meets := s.meets(nil, &e.query, e.query.mode())
+		switch {
+		case decided && s.Backend < 0:
+			c.Because = "has no backend"
+		case decided && e.won != 0:
+			c.Verdict, c.Because = Beaten, "takes only what no pattern takes"
+		case decided:
+			c.Verdict, c.Because = Beaten, winner+" goes before it"
+		case !meets:
+			c.Verdict, c.Because = PassedOver, e.unmet(s.Route, nil)
+		default:
+			decided, winner = true, s.label
+			e.Match = e.fallback.admit(s.Route, e.Client, s.taken, s.rejected)
+			if s.Backend < 0 {
+				because += ", and " + s.label + " has no backend"
+			}
+			e.conclude(&c, because)
+		}
+		e.Candidates = append(e.Candidates, c)
 	}
-	e.Match = t.lookupNoName()
-	c := Candidate{Pattern: "no_sni", Routes: []*Route{t.noName}, Verdict: Taken, Because: because}
-	if e.Outcome == NoName {
-		c.Verdict, c.Because = Rejecting, because+", and no_sni has no backend"
+	if !decided {
+		e.Match = Match{Outcome: none, Reject: e.fallback.reject}
 	}
-	beaten := Candidate{Pattern: "default", Routes: []*Route{&t.fallback}, Verdict: Beaten, Because: "no_sni takes what has no name"}
-	e.Candidates = append(e.Candidates, c, beaten)
-}
-
-// decideDefault appends the default, which decides if no pattern has.
-func (e *Explanation) decideDefault(t *Table, otherwise Outcome, because string) {
-	c := Candidate{Pattern: "default", Routes: []*Route{&t.fallback}}
-	switch {
-	case t.def.Backend < 0:
-		c.Because = "has no backend"
-	case e.Route != nil:
-		c.Verdict, c.Because = Beaten, "takes only what no pattern takes"
-	default:
-		c.Verdict, c.Because = Taken, because
-	}
-	if e.Route == nil {
-		e.Match = t.lookupDefault(otherwise)
-	}
-	e.Candidates = append(e.Candidates, c)
 }
 
 // reason says why a pattern of this kind decides.
@@ -204,116 +243,54 @@ func (k kind) beats() string {
 	}[k]
 }
 
-func wanted(rs []*Route) []string {
+// met says which conditions of its route the client meets.
+func (e *explainer) met(r *Route) string {
+	w := r.When
+	if w == nil {
+		return ""
+	}
+	var all []string
+	if w.Listen != nil {
+		all = append(all, "it is for listener "+e.table.listeners(w.Listen))
+	}
+	if w.Matching != nil {
+		all = append(all, "what the star stands for matches "+w.Matching.String())
+	}
+	if _, ok := w.offered(e.query.ALPN, byRules); ok && len(w.ALPN) > 0 {
+		all = append(all, "the client offers alpn of "+words(w.ALPN))
+	} else if len(w.ALPN) > 0 {
+		all = append(all, "acme-tls/1 alone goes where the name goes")
+	}
+	if w.From != nil {
+		all = append(all, "the address is in from "+networks(w.From))
+	}
+	return strings.Join(all, ", and ")
+}
+
+// whyNot says which conditions the client does not meet, of all routes of a pattern.
+func (e *explainer) whyNot(rs []*Route, star []byte) string {
 	var all []string
 	for _, r := range rs {
-		all = append(all, r.ALPN...)
-	}
-	return all
-}
-
-func (r *Route) allowed() string {
-	prefixes := make([]string, len(r.Allow))
-	for i, p := range r.Allow {
-		prefixes[i] = p.String()
-	}
-	return strings.Join(prefixes, ", ")
-}
-
-// String lays the explanation out in lines for a terminal: the hello, the outcome, then a line for
-// each candidate. It quotes names and protocols that could move the cursor.
-//
-//	shop.example.com, alpn h2, from 192.0.2.1
-//	matched: line 12
-//	  shop.example.com  line 12  taken: is the name itself
-//	  *.example.com     line 14  beaten: an exact name goes before *. and **.
-//	  **.example.com    -        absent: no route has it
-//	  **.com            -        absent: no route has it
-//	  default           line 40  beaten: takes only what no pattern takes
-func (e Explanation) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, alpn %s, from %s\n%s\n", e.subject(), words(e.ALPN), address(e.Client), e.verdict())
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, c := range e.Candidates {
-		fmt.Fprintf(w, "  %s\t%s\t%s: %s\n", c.Pattern, c.lines(), c.Verdict, c.Because)
-	}
-	w.Flush() // a strings.Builder takes everything
-	return b.String()
-}
-
-func (e Explanation) subject() string {
-	switch e.Asked {
-	case "":
-		return "no name"
-	case e.Name:
-		return e.Name
-	}
-	switch {
-	case e.Literal:
-		return fmt.Sprintf("no name (%s is an IP address)", strconv.QuoteToASCII(e.Asked))
-	case e.Name == "":
-		return strconv.QuoteToASCII(e.Asked)
-	case !isASCII([]byte(e.Asked)):
-		return fmt.Sprintf("%s (clients send this for %s)", e.Name, strconv.QuoteToGraphic(e.Asked))
-	}
-	return fmt.Sprintf("%s (from %s)", e.Name, strconv.QuoteToGraphic(e.Asked))
-}
-
-func (e Explanation) verdict() string {
-	if e.Err != nil {
-		bad := fmt.Sprintf("%s: %s, and such a hello never reaches the default", e.Outcome, e.Err)
-		if hint := surplus(e.Asked); hint != "" {
-			bad += "\n" + hint + ": a ClientHello has the host name alone"
-		}
-		return bad
-	}
-	if e.Route == nil {
-		return e.Outcome.String()
-	}
-	return fmt.Sprintf("%s: %s", e.Outcome, line(e.Route.Line))
-}
-
-func (c Candidate) lines() string {
-	var all []string
-	for _, r := range c.Routes {
-		if r.Line > 0 {
-			all = append(all, strconv.Itoa(r.Line))
+		if s := e.unmet(r, star); !slices.Contains(all, s) {
+			all = append(all, s)
 		}
 	}
-	switch len(all) {
-	case 0:
-		return "-"
-	case 1:
-		return "line " + all[0]
-	}
-	return "lines " + strings.Join(all, ", ")
+	return strings.Join(all, "; ")
 }
 
-func line(n int) string {
-	if n == 0 {
-		return "no line"
+// unmet says which condition of a route the client does not meet, the first of several.
+func (e *explainer) unmet(r *Route, star []byte) string {
+	w := r.When
+	if e.mode == onlyACME && !slices.Contains(r.protocols(), acmeProtocol) {
+		return "a route with alpn acme-tls/1 goes first"
 	}
-	return fmt.Sprintf("line %d", n)
-}
-
-func address(a netip.Addr) string {
-	if !a.IsValid() {
-		return "an unknown address"
+	switch _, offered := w.offered(e.query.ALPN, e.mode); {
+	case w.Listen != nil && !slices.Contains(w.Listen, e.query.Listener):
+		return "is for listener " + e.table.listeners(w.Listen)
+	case w.Matching != nil && !w.Matching.takes(star):
+		return fmt.Sprintf("%s does not match %s", words([]string{string(star)}), w.Matching)
+	case !offered:
+		return fmt.Sprintf("wants alpn %s, the client offers %s", words(w.ALPN), words(e.ALPN))
 	}
-	return words([]string{a.String()}) // a zone is any text
-}
-
-// words lists protocol names, quoting what is not a plain word.
-func words(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	all := make([]string, len(list))
-	for i, s := range list {
-		all[i] = s
-		if q := strconv.QuoteToASCII(s); s == "" || q != `"`+s+`"` || strings.ContainsAny(s, " ,") {
-			all[i] = q
-		}
-	}
-	return strings.Join(all, ", ")
+	return fmt.Sprintf("wants a client from %s, not %s", networks(w.From), address(e.Client))
 }

@@ -59,13 +59,13 @@ route rejects: line 13
 `},
 		{"", "", "", `
 no name, alpn none, from an unknown address
-no name
-  default  line 20  absent: has no backend
+no name: line 20
+  default  line 20  rejects: the hello has no name, and default has no backend
 `},
 		{"192.0.2.1", "", "", `
 no name ("192.0.2.1" is an IP address), alpn none, from an unknown address
-no name
-  default  line 20  absent: has no backend
+no name: line 20
+  default  line 20  rejects: an IP address is no name (RFC 6066 section 3), and default has no backend
 `},
 		{"Bücher.test", "", "", `
 xn--bcher-kva.test (clients send this for "Bücher.test"), alpn none, from an unknown address
@@ -81,7 +81,7 @@ bad name: name has a character that no host name has, and such a hello never rea
 `},
 	} {
 		client, _ := netip.ParseAddr(test.client)
-		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client).String()
+		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client, NoListener).String()
 		if got != test.want {
 			t.Errorf("Explain(%q, %q, %v) = %s\nwant %s", test.name, test.alpn, client, got, test.want)
 		}
@@ -89,7 +89,7 @@ bad name: name has a character that no host name has, and such a hello never rea
 }
 
 func TestExplainDefault(t *testing.T) {
-	table, err := New([]Route{{SNI: []string{"a.com"}}}, Default{Backend: 2, Line: 9})
+	table, err := New(Config{Routes: []Route{{SNI: []string{"a.com"}}}, Default: &Route{Backend: 2, Line: 9}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestExplainDefault(t *testing.T) {
 		{"", MatchedDefault, Taken, "the hello has no name"},
 		{"[::1]", MatchedDefault, Taken, "an IP address is no name (RFC 6066 section 3)"},
 	} {
-		e := table.Explain(test.name, nil, netip.Addr{})
+		e := table.Explain(test.name, nil, netip.Addr{}, NoListener)
 		last := e.Candidates[len(e.Candidates)-1]
 		if e.Outcome != test.outcome || last.Verdict != test.verdict || last.Because != test.because {
 			t.Errorf("Explain(%q) = %v, default %v: %s, want %v, default %v: %s",
@@ -115,34 +115,34 @@ func TestExplainDefault(t *testing.T) {
 
 func TestExplainNoName(t *testing.T) {
 	for _, test := range []struct {
-		noName Default
+		noName Route
 		want   string
 	}{
-		{Default{Backend: 1, Line: 8}, `
+		{Route{Backend: 1, Line: 8}, `
 no name, alpn none, from an unknown address
 matched no_sni: line 8
   no_sni   line 8  taken: the hello has no name
-  default  line 9  beaten: no_sni takes what has no name
+  default  line 9  beaten: no_sni goes before it
 `},
-		{Default{Backend: -1, Line: 8}, `
+		{Route{Backend: -1, Line: 8}, `
 no name, alpn none, from an unknown address
 no name: line 8
   no_sni   line 8  rejects: the hello has no name, and no_sni has no backend
-  default  line 9  beaten: no_sni takes what has no name
+  default  line 9  beaten: no_sni goes before it
 `},
 	} {
-		table, err := New(nil, Default{Backend: 2, Line: 9, NoName: &test.noName})
+		table, err := New(Config{Default: &Route{Backend: 2, Line: 9}, NoName: &test.noName})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := "\n" + table.Explain("", nil, netip.Addr{}).String(); got != test.want {
+		if got := "\n" + table.Explain("", nil, netip.Addr{}, NoListener).String(); got != test.want {
 			t.Errorf("Explain(\"\") = %s\nwant %s", got, test.want)
 		}
 	}
 }
 
 func TestExplainBadName(t *testing.T) {
-	e := example(t).Explain("1.2.3", nil, netip.Addr{})
+	e := example(t).Explain("1.2.3", nil, netip.Addr{}, NoListener)
 	if e.Outcome != BadName || !errors.Is(e.Err, ErrNumber) || len(e.Candidates) != 0 {
 		t.Errorf("Explain(%q) = %+v, want a bad name, %v", "1.2.3", e, ErrNumber)
 	}

@@ -27,16 +27,16 @@ type index struct {
 
 const recordHead = 6
 
-// A target is the value of a pattern: the index of a route, or of a list of routes in Table.shared.
+// A target is the value of a pattern: the index of its only route, or of its claims in
+// Table.claims.
 type target uint32
 
 const (
-	isShared   target = 1 << 31 // a list of routes
-	isOpen     target = 1 << 30 // a route with neither alpn nor allow: taken without looking at it
-	targetMask        = isOpen - 1
+	isShared   target = 1 << 31
+	targetMask        = isShared - 1
 )
 
-// depths is a set of label counts, 1 to 127.
+// depths is a set of label counts, 0 to 127.
 type depths [2]uint64
 
 func (d *depths) add(n int)      { d[n>>6&1] |= 1 << (n & 63) }
@@ -104,7 +104,7 @@ func (x *index) bucketRecords(h uint64) []byte {
 // search returns the target's bytes of the record with this tag and suffix in a bucket, nil if
 // there is none.
 func search(bucket []byte, tag byte, suffix []byte) []byte {
-	for len(bucket) > recordHead && bucket[0] != 0 {
+	for len(bucket) >= recordHead && bucket[0] != 0 {
 		end := recordHead + int(bucket[1])
 		if bucket[0] == tag && string(bucket[recordHead:end]) == string(suffix) {
 			return bucket[2:recordHead]

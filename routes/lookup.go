@@ -3,17 +3,29 @@ package routes
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"net/netip"
 
 	"keyhole/sni"
 )
 
+// NoListener is the Query.Listener of a client whose listener has no number. It takes the routes
+// that are of any listener.
+const NoListener = -1
+
+// A Query is what is known of a client.
+type Query struct {
+	Name     []byte        // as on the wire; nil when the hello has none
+	ALPN     sni.Protocols // what it offers, in its own order of preference
+	Client   netip.Addr    // the zero Addr is in no network
+	Listener int           // index in Config.Listeners, or NoListener
+}
+
 // A Match is what Lookup found.
 type Match struct {
-	Route   *Route // the table's; nil for NoRoute, BadName, and NoName without a Default.NoName
+	Route   *Route // the table's; nil for BadName, and when there is not even a default
 	Outcome Outcome
-	Literal bool // the name is an IP address, and the Outcome that of a hello without a name
+	Reject  Reject // how the client is rejected, if it is; never RejectInherit
+	Literal bool   // the name is an IP address, and the Outcome that of a hello without a name
 }
 
 // Outcome says how a look-up ended.
@@ -21,13 +33,13 @@ type Outcome uint8
 
 const (
 	Matched        Outcome = iota // a pattern of Route takes the name
-	MatchedDefault                // the default has a backend; Route has its Backend, Reject and Line
-	MatchedNoName                 // the hello has no name, and Default.NoName a backend; Route is as in MatchedDefault
+	MatchedDefault                // Route is a default, and has a backend
+	MatchedNoName                 // the hello has no name, and Route, a NoName, has a backend
 	NoRoute                       // no pattern takes the name, and the default has no backend
 	NoName                        // the hello has no name, and what takes such hellos has no backend
-	BadName                       // the name is no host name; such a hello never reaches the default
-	Denied                        // Route takes the name, but its Allow has not the client's address
-	Rejected                      // Route takes the name and has no backend
+	BadName                       // the name is no host name; such a hello never reaches a default
+	Denied                        // Route takes the client, but its Access does not let the address in
+	Rejected                      // a pattern of Route takes the name, and it has no backend
 )
 
 var outcomeNames = [...]string{"matched", "matched default", "matched no_sni", "no route", "no name", "bad name", "denied", "route rejects"}
@@ -41,89 +53,134 @@ func (o Outcome) String() string {
 
 var dot = []byte(".")
 
-// Lookup finds the route of a hello. The name is as on the wire, nil when the hello has none; alpn
-// is the protocols that the client offers, each after a byte with its length (RFC 7301 section
-// 3.1), in its own order of preference.
+// Lookup finds the route of a hello.
 //
 // The exact name goes first, then *. of its parent, then **. from the longest suffix to the
-// shortest, then the default. Among the routes of one pattern the client's order decides: the first
-// protocol that it offers and a route lists, then the route without alpn. When all routes list
-// protocols and none fits, Lookup tries the next wider pattern. A client that the chosen route does
-// not allow is Denied there and then: falling through to a wider pattern would undo the operator's
-// fence. A chosen route without a backend is final in the same way: the client is Rejected.
+// shortest, then **, then the listener's own default, then the default. Among the routes of one
+// pattern whose conditions the client meets, those of its listener go before the others; then those
+// with Matching, in the order of the configuration, before those without; then the client's order
+// of protocols decides, routes with ALPN before those without; then the longest network of From.
+// When the client meets the conditions of none, Lookup tries the next wider pattern.
+//
+// A client that the chosen route's Access does not let in is Denied there and then: falling through
+// to a wider pattern would undo the operator's fence. A chosen route without a backend is final in
+// the same way: the client is Rejected.
+//
+// A client that offers acme-tls/1 alone is a certificate authority that validates the name (RFC
+// 8737 section 3). It takes a route that lists the protocol, of whatever pattern, and without one
+// the route that the name has, whatever ALPN narrows that.
 //
 // A name with a byte outside ASCII is a BadName: clients send A-labels. An IP address is no name
 // (RFC 6066 section 3), yet clients send them and origins take such hellos: they go where hellos
 // without a name go. Brackets, a zone or a trailing dot do not turn an address into a name.
 //
 // Lookup does not allocate.
-func (t *Table) Lookup(name []byte, alpn sni.Protocols, client netip.Addr) Match {
-	if name == nil {
-		return t.lookupNoName()
+func (t *Table) Lookup(q Query) Match {
+	f := t.fallback(q.Listener)
+	if q.Name == nil {
+		return f.settle(f.nameless, &q, NoName)
 	}
 	var buf [maxName]byte
-	normal, err := normalizeWire(buf[:0], name)
+	name, err := normalizeWire(buf[:0], q.Name)
 	if err == ErrIPLiteral {
-		return t.lookupLiteral()
+		m := f.settle(f.nameless, &q, NoName)
+		m.Literal = true
+		return m
 	}
 	if err != nil {
-		return Match{Outcome: BadName}
+		return Match{Outcome: BadName, Reject: f.reject}
 	}
-	if r := t.route(normal, alpn); r != nil {
-		return r.admit(client)
+	if r := t.route(name, &q); r != nil {
+		return f.admit(r, q.Client, Matched, Rejected)
 	}
-	return t.lookupDefault(NoRoute)
+	return f.settle(f.named, &q, NoRoute)
 }
 
-// lookupLiteral returns the match of a hello whose name is an IP address.
-func (t *Table) lookupLiteral() Match {
-	m := t.lookupNoName()
-	m.Literal = true
+// Admit returns the match of a client that goes to r without a look-up: on a listener that reads no
+// hello, say. r need not be of the table.
+func (t *Table) Admit(r *Route, client netip.Addr, listener int) Match {
+	return t.fallback(listener).admit(r, client, Matched, Rejected)
+}
+
+// settle returns the match of the first step that takes the client.
+func (f *fallback) settle(steps []step, q *Query, none Outcome) Match {
+	m := q.mode()
+	for i := range steps {
+		if _, ok := steps[i].meets(nil, q, m); ok {
+			return f.admit(steps[i].Route, q.Client, steps[i].taken, steps[i].rejected)
+		}
+	}
+	return Match{Outcome: none, Reject: f.reject}
+}
+
+// admit returns the match of a client that the look-up gives to a route.
+func (f *fallback) admit(r *Route, client netip.Addr, taken, rejected Outcome) Match {
+	m := Match{Route: r, Outcome: taken, Reject: r.Reject}
+	if m.Reject == RejectInherit {
+		m.Reject = f.reject
+	}
+	if r.Access != nil && !r.Access.Admits(client) {
+		m.Outcome = Denied
+	} else if r.Backend < 0 {
+		m.Outcome = rejected
+	}
 	return m
 }
 
-func (t *Table) lookupNoName() Match {
-	switch r := t.noName; {
-	case r == nil:
-		return t.lookupDefault(NoName)
-	case r.Backend < 0:
-		return Match{Route: r, Outcome: NoName}
-	default:
-		return Match{Route: r, Outcome: MatchedNoName}
+// A mode says how a look-up treats ALPN.
+type mode uint8
+
+const (
+	byRules      mode = iota // a route that lists protocols takes a client that offers one of them
+	onlyACME                 // only routes that list acme-tls/1 take the client
+	whateverALPN             // as byRules, but routes without a fitting protocol come last
+)
+
+const acmeProtocol = "acme-tls/1"
+
+// mode returns that of a look-up for routes that need not list acme-tls/1.
+func (q *Query) mode() mode {
+	if len(q.ALPN) == 1+len(acmeProtocol) && string(q.ALPN[1:]) == acmeProtocol {
+		return whateverALPN
 	}
+	return byRules
 }
 
-func (t *Table) lookupDefault(otherwise Outcome) Match {
-	if t.def.Backend < 0 {
-		return Match{Outcome: otherwise}
-	}
-	return Match{Route: &t.fallback, Outcome: MatchedDefault}
-}
-
-// route returns the route of a name in normal form, nil if there is none. It does not hash a suffix
-// when no pattern has as many labels.
-func (t *Table) route(name []byte, alpn sni.Protocols) *Route {
-	x := &t.index
-	n := countLabels(name)
-	if x.depths[exact].has(n) {
-		if r := t.find(x.hash(name), exact, name, alpn); r != nil {
+// route returns the route of a name in normal form, nil if there is none.
+func (t *Table) route(name []byte, q *Query) *Route {
+	m := q.mode()
+	if m == whateverALPN && t.acme {
+		if r := t.search(name, q, onlyACME); r != nil {
 			return r
 		}
 	}
-	for depth, suffix := n-1, parent(name); depth > 0; depth, suffix = depth-1, parent(suffix) {
-		one := depth == n-1 && x.depths[oneLabel].has(depth)
-		many := x.depths[manyLabels].has(depth)
+	return t.search(name, q, m)
+}
+
+// search goes through the patterns that can take a name, from the narrowest. It does not hash a
+// suffix when no pattern has as many labels.
+func (t *Table) search(name []byte, q *Query, m mode) *Route {
+	x := &t.index
+	n := depth(name)
+	if x.depths[exact].has(n) {
+		if r := t.find(x.hash(name), exact, name, nil, q, m); r != nil {
+			return r
+		}
+	}
+	for d, suffix := n-1, parent(name); d >= 0; d, suffix = d-1, parent(suffix) {
+		one := d == n-1 && x.depths[oneLabel].has(d)
+		many := x.depths[manyLabels].has(d)
 		if !one && !many {
 			continue
 		}
 		h := x.hash(suffix)
 		if one {
-			if r := t.find(h, oneLabel, suffix, alpn); r != nil {
+			if r := t.find(h, oneLabel, suffix, starOf(name, suffix), q, m); r != nil {
 				return r
 			}
 		}
 		if many {
-			if r := t.find(h, manyLabels, suffix, alpn); r != nil {
+			if r := t.find(h, manyLabels, suffix, starOf(name, suffix), q, m); r != nil {
 				return r
 			}
 		}
@@ -131,111 +188,40 @@ func (t *Table) route(name []byte, alpn sni.Protocols) *Route {
 	return nil
 }
 
-// find returns the route that a pattern gives to a client, nil if there is no such pattern or no
-// protocol fits.
-func (t *Table) find(hash uint64, k kind, suffix []byte, alpn sni.Protocols) *Route {
+// find returns the route that a pattern gives to a client, nil if there is no such pattern or the
+// client does not meet its conditions.
+func (t *Table) find(hash uint64, k kind, suffix, star []byte, q *Query, m mode) *Route {
 	to, ok := t.index.find(hash, k, suffix)
 	if !ok {
 		return nil
 	}
-	return t.choose(to, alpn)
+	if to&isShared == 0 && t.routes[to].When == nil && m != onlyACME {
+		return &t.routes[to] // of nearly every pattern
+	}
+	return t.choose(to, star, q, m)
 }
 
-func countLabels(name []byte) int { return 1 + bytes.Count(name, dot) }
-
-// parent returns a name without its first label, and a single label as it is.
-func parent(name []byte) []byte { return name[1+bytes.IndexByte(name, '.'):] }
-
-// claimants yields the indexes of the routes that have a pattern, in the order of the
-// configuration.
-func (t *Table) claimants(to target) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		if to&isShared == 0 {
-			yield(int(to & targetMask))
-			return
-		}
-		for _, i := range t.shared[to&targetMask] {
-			if !yield(int(i)) {
-				return
-			}
-		}
+// depth returns the number of labels in a suffix. The empty one, of the pattern **, has none.
+func depth(suffix []byte) int {
+	if len(suffix) == 0 {
+		return 0
 	}
+	return 1 + bytes.Count(suffix, dot)
 }
 
-// choose returns the route that a pattern gives to a client with these protocols.
-func (t *Table) choose(to target, alpn sni.Protocols) *Route {
-	if to&isOpen != 0 {
-		return &t.routes[to&targetMask]
-	}
-	if to&isShared == 0 {
-		r := &t.routes[to]
-		if len(r.ALPN) == 0 || r.offered(alpn) {
-			return r
-		}
-		return nil
-	}
-	return t.chooseShared(t.shared[to&targetMask], alpn)
-}
-
-// chooseShared follows the client's order of preference, as a server does that selects a protocol
-// for it (RFC 7301 section 3.2).
-func (t *Table) chooseShared(list []uint32, alpn sni.Protocols) *Route {
-	for p := range alpn.All() {
-		for _, i := range list {
-			if r := &t.routes[i]; r.lists(p) {
-				return r
-			}
-		}
-	}
-	for _, i := range list {
-		if r := &t.routes[i]; len(r.ALPN) == 0 {
-			return r
-		}
+// parent returns a name without its first label: nothing of a single one.
+func parent(name []byte) []byte {
+	if i := bytes.IndexByte(name, '.'); i >= 0 {
+		return name[i+1:]
 	}
 	return nil
 }
 
-// offered reports whether the client offers a protocol of the route.
-func (r *Route) offered(alpn sni.Protocols) bool {
-	for p := range alpn.All() {
-		if r.lists(p) {
-			return true
-		}
+// starOf returns what the stars of a pattern stand for, without the dot before the suffix: nothing
+// when the suffix is the name.
+func starOf(name, suffix []byte) []byte {
+	if len(suffix) == 0 {
+		return name
 	}
-	return false
-}
-
-func (r *Route) lists(protocol []byte) bool {
-	for _, p := range r.ALPN {
-		if p == string(protocol) {
-			return true
-		}
-	}
-	return false
-}
-
-// admit returns the match of a client that the look-up gives to the route.
-func (r *Route) admit(client netip.Addr) Match {
-	m := Match{Route: r, Outcome: Matched}
-	if !r.allows(client) {
-		m.Outcome = Denied
-	} else if r.Backend < 0 {
-		m.Outcome = Rejected
-	}
-	return m
-}
-
-// allows compares an IPv4-mapped address as IPv4 and drops the zone of a link-local one, because
-// prefixes have neither form.
-func (r *Route) allows(client netip.Addr) bool {
-	if len(r.Allow) == 0 {
-		return true
-	}
-	client = client.Unmap().WithZone("")
-	for _, p := range r.Allow {
-		if p.Contains(client) {
-			return true
-		}
-	}
-	return false
+	return name[:max(0, len(name)-len(suffix)-1)]
 }

@@ -272,14 +272,25 @@ type kind uint8
 const (
 	exact      kind = iota + 1 // the name itself
 	oneLabel                   // *.suffix: exactly one label before the suffix
-	manyLabels                 // **.suffix: one label or more
+	manyLabels                 // **.suffix: one label or more; without a suffix **, any name
 )
 
 // prefix returns the stars and the dot of a pattern of this kind.
 func (k kind) prefix() string { return [...]string{exact: "", oneLabel: "*.", manyLabels: "**."}[k] }
 
+// anyName is the pattern of this kind without a suffix.
+const anyName = "**"
+
+// pattern returns the pattern of this kind and suffix in normal form.
+func (k kind) pattern(suffix []byte) string {
+	if len(suffix) == 0 {
+		return anyName
+	}
+	return k.prefix() + string(suffix)
+}
+
 var (
-	errLoneStar  = errors.New("takes no part of a name, write *.example.com, or give default a backend to take every name")
+	errLoneStar  = errors.New("takes no part of a name, write *.example.com, or ** for every name")
 	errInnerStar = errors.New("has a * that is not a leading *. or **. label, write *.example.com for one label, **.example.com for any number, or the names themselves")
 )
 
@@ -288,6 +299,7 @@ var (
 //	"Shop.Example.com."  -> "shop.example.com"   that name
 //	"*.Example.com"      -> "*.example.com"      one label before it (RFC 6125 section 6.4.3)
 //	"**.bücher.example"  -> "**.xn--bcher-kva.example"  one label or more before it
+//	"**"                 -> "**"                 any name
 //
 // The error names the pattern, says what to write instead, and wraps the error of Normalize where
 // that is the cause.
@@ -300,11 +312,14 @@ func ParsePattern(s string) (normal string, err error) {
 	if len(suffix)+len(k.prefix()) == len(s) && strings.HasSuffix(s, string(suffix)) {
 		return s, nil
 	}
-	return k.prefix() + string(suffix), nil
+	return k.pattern(suffix), nil
 }
 
 // appendPattern splits a pattern into its kind and its suffix, whose normal form it appends to dst.
 func appendPattern(dst []byte, s string) (kind, []byte, error) {
+	if s == anyName {
+		return manyLabels, dst, nil
+	}
 	k, rest := exact, s
 	if after, ok := strings.CutPrefix(s, "**."); ok {
 		k, rest = manyLabels, after

@@ -248,11 +248,11 @@ func TestIDNPatterns(t *testing.T) {
 			t.Errorf("ParsePattern(%q) = %q, %v, want %q", pattern, got, err, want)
 		}
 	}
-	_, err := New([]Route{{SNI: []string{"bücher.example"}}, {SNI: []string{"XN--BCHER-KVA.example"}}}, Default{})
+	_, err := New(Config{Routes: []Route{{SNI: []string{"bücher.example"}}, {SNI: []string{"XN--BCHER-KVA.example"}}}})
 	if want := "pattern \"xn--bcher-kva.example\" is in route 0 and in route 1"; err == nil || err.Error() != want {
 		t.Errorf("New = %v, want %s", err, want)
 	}
-	table, err := New([]Route{{SNI: []string{"bücher.example"}}}, Default{Backend: -1})
+	table, err := New(Config{Routes: []Route{{SNI: []string{"bücher.example"}}}, Default: &Route{Backend: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestIDNPatterns(t *testing.T) {
 		"xn--bcher-kva.example": Matched, "XN--Bcher-KVA.example.": Matched,
 		"bücher.example": BadName, "BÜCHER.example.": BadName,
 	} {
-		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m.Outcome != want {
+		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); m.Outcome != want {
 			t.Errorf("Lookup(%q) = %v, want %v", name, m.Outcome, want)
 		}
 	}
@@ -274,6 +274,7 @@ func TestParsePattern(t *testing.T) {
 		{"**.example.com.", "**.example.com"},
 		{"*.com", "*.com"},
 		{"*._tcp.example.com", "*._tcp.example.com"},
+		{"**", "**"},
 	} {
 		got, err := ParsePattern(test.pattern)
 		if err != nil || got != test.want {
@@ -292,8 +293,7 @@ func TestParsePatternErrors(t *testing.T) {
 		says    string
 	}{
 		{"", ErrEmptyName, "write it as in shop.example.com"},
-		{"*", errLoneStar, "give default a backend"},
-		{"**", errLoneStar, "give default a backend"},
+		{"*", errLoneStar, "or ** for every name"},
 		{"*.", errLoneStar, "write *.example.com"},
 		{"**.", errLoneStar, "write *.example.com"},
 		{"*.*", errLoneStar, "write *.example.com"},

@@ -2,9 +2,11 @@ package routes
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,175 +15,289 @@ import (
 )
 
 // reference is a look-up written from the definition: every pattern of every route is asked whether
-// it takes the name, and those that do are sorted by precedence.
-func reference(rs []Route, d Default, name []byte, alpn []string, client netip.Addr) Match {
-	takesDefault := Match{Route: &Route{Backend: d.Backend, Reject: max(d.Reject, RejectAlert), Line: d.Line}, Outcome: MatchedDefault}
-	if n := d.NoName; name == nil && n != nil {
-		m := Match{Route: &Route{Backend: n.Backend, Reject: n.Reject, Line: n.Line}, Outcome: MatchedNoName}
-		if n.Backend < 0 {
-			m.Outcome = NoName
+// it takes the client, and those that do are sorted by precedence.
+func reference(c Config, q Query) Match {
+	own := Own{}
+	if q.Listener >= 0 {
+		own = c.Listeners[q.Listener]
+	}
+	reject := RejectAlert
+	for _, r := range []*Route{c.Default, own.Default} {
+		if r != nil && r.Reject != RejectInherit {
+			reject = r.Reject
 		}
-		return m
 	}
-	if name == nil {
-		if d.Backend < 0 {
-			return Match{Outcome: NoName}
+	normal, err := Normalize(nil, q.Name)
+	literal := err == ErrIPLiteral && isASCII(q.Name)
+	m := Match{Outcome: NoRoute, Literal: literal}
+	var candidates []*Route
+	switch {
+	case q.Name == nil || literal:
+		m.Outcome = NoName
+		candidates = []*Route{own.NoName, own.Default, c.NoName, c.Default}
+	case err != nil || !isASCII(q.Name):
+		return Match{Outcome: BadName, Reject: reject}
+	default:
+		candidates = append(candidates, best(c.Routes, string(normal), q), own.Default, c.Default)
+	}
+	for _, r := range candidates {
+		if r == nil || preference(r, q.ALPN.Strings(), true) < 0 {
+			continue
 		}
-		return takesDefault
+		m.Route = r
+		switch {
+		case !r.Access.Admits(q.Client):
+			m.Outcome = Denied
+		case len(r.SNI) > 0 && r.Backend < 0:
+			m.Outcome = Rejected
+		case len(r.SNI) > 0:
+			m.Outcome = Matched
+		case r.Backend < 0:
+		case r == own.NoName || r == c.NoName:
+			m.Outcome = MatchedNoName
+		default:
+			m.Outcome = MatchedDefault
+		}
+		break
 	}
-	normal, err := Normalize(nil, name)
-	if err == ErrIPLiteral && isASCII(name) {
-		m := reference(rs, d, nil, alpn, client)
-		m.Literal = true
-		return m
+	m.Reject = reject
+	if m.Route != nil && m.Route.Reject != RejectInherit {
+		m.Reject = m.Route.Reject
 	}
-	if err != nil || !isASCII(name) {
-		return Match{Outcome: BadName}
+	return m
+}
+
+// best returns the route that a pattern gives to a client.
+func best(rs []Route, name string, q Query) *Route {
+	if r := bestOf(rs, name, q, true); r != nil {
+		return r
+	}
+	return bestOf(rs, name, q, false)
+}
+
+// bestOf is best, of the routes that name acme-tls/1 for a client that offers nothing else, or of
+// all.
+func bestOf(rs []Route, name string, q Query, named bool) *Route {
+	alpn := q.ALPN.Strings()
+	if named && !slices.Equal(alpn, []string{"acme-tls/1"}) {
+		return nil
 	}
 	type claim struct {
-		route             *Route
-		narrow, preferred int
+		route                                  *Route
+		narrow, shared, place, preferred, bits int
 	}
 	var claims []claim
 	for i := range rs {
 		r := &rs[i]
-		preferred := len(alpn)
-		if len(r.ALPN) > 0 {
-			preferred = slices.IndexFunc(alpn, func(p string) bool { return slices.Contains(r.ALPN, p) })
+		w := cmp.Or(r.When, &Conditions{})
+		if named && !slices.Contains(w.ALPN, "acme-tls/1") || w.Listen != nil && !slices.Contains(w.Listen, q.Listener) {
+			continue
+		}
+		preferred, bits := preference(r, alpn, !named), -1
+		for _, p := range w.From {
+			if q.Client.IsValid() && p.Contains(q.Client.Unmap()) {
+				bits = max(bits, p.Bits())
+			}
+		}
+		if preferred < 0 || len(w.From) > 0 && bits < 0 {
+			continue
 		}
 		for _, s := range r.SNI {
-			if narrow := narrowness(s, string(normal)); narrow > 0 && preferred >= 0 {
-				claims = append(claims, claim{r, narrow, preferred})
+			narrow, star := narrowness(s, name)
+			if narrow == 0 || w.Matching != nil && !regexp.MustCompile("^("+w.Matching.String()+")$").MatchString(star) {
+				continue
 			}
+			x := claim{r, narrow, 1, len(rs), preferred, bits}
+			if w.Listen != nil {
+				x.shared = 0
+			}
+			if w.Matching != nil {
+				x.place = i
+			}
+			claims = append(claims, x)
 		}
 	}
 	if len(claims) == 0 {
-		if d.Backend < 0 {
-			return Match{Outcome: NoRoute}
-		}
-		return takesDefault
+		return nil
 	}
-	best := slices.MinFunc(claims, func(a, b claim) int {
-		return cmp.Or(cmp.Compare(b.narrow, a.narrow), cmp.Compare(a.preferred, b.preferred))
-	})
-	in := func(p netip.Prefix) bool { return p.Contains(client.Unmap()) }
-	if len(best.route.Allow) > 0 && !slices.ContainsFunc(best.route.Allow, in) {
-		return Match{Route: best.route, Outcome: Denied}
-	}
-	if best.route.Backend < 0 {
-		return Match{Route: best.route, Outcome: Rejected}
-	}
-	return Match{Route: best.route, Outcome: Matched}
+	return slices.MinFunc(claims, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(b.narrow, a.narrow), cmp.Compare(a.shared, b.shared), cmp.Compare(a.place, b.place),
+			cmp.Compare(a.preferred, b.preferred), cmp.Compare(b.bits, a.bits))
+	}).route
 }
 
-// narrowness orders the patterns that take a name; 0 if this one does not.
-func narrowness(pattern, name string) int {
-	pattern, _ = ParsePattern(pattern)
-	if pattern == name {
+// preference orders the routes that a client's protocols fit; -1 if they do not.
+func preference(r *Route, alpn []string, acme bool) int {
+	if r.When == nil || len(r.When.ALPN) == 0 {
 		return 1000
 	}
+	i := slices.IndexFunc(alpn, func(p string) bool { return slices.Contains(r.When.ALPN, p) })
+	if i < 0 && acme && slices.Equal(alpn, []string{"acme-tls/1"}) {
+		return 1001
+	}
+	return i
+}
+
+// narrowness orders the patterns that take a name; 0 if this one does not. It also returns what the
+// stars stand for.
+func narrowness(pattern, name string) (int, string) {
+	pattern, _ = ParsePattern(pattern)
+	if pattern == "**" {
+		return 1, name
+	}
+	if pattern == name {
+		return 1000, ""
+	}
 	if suffix, ok := strings.CutPrefix(pattern, "**"); ok && strings.HasSuffix(name, suffix) {
-		return len(suffix)
+		return len(suffix), strings.TrimSuffix(name, suffix)
 	}
 	suffix, ok := strings.CutPrefix(pattern, "*.")
-	if _, parent, _ := strings.Cut(name, "."); ok && parent == suffix {
-		return 500
+	if label, parent, _ := strings.Cut(name, "."); ok && parent == suffix {
+		return 500, label
 	}
-	return 0
+	return 0, ""
 }
 
-// randomRoutes has few labels, so that patterns meet, and no conflicts.
-func randomRoutes(random *rand.Rand) ([]Route, Default) {
-	rs := make([]Route, random.IntN(20))
-	for i := range rs {
-		rs[i] = Route{Backend: i, Line: 10 + i, ALPN: some(random, "h2", "http/1.1", "h3")}
-		if random.IntN(4) == 0 {
-			rs[i].Backend = -1
-		}
-		for range 1 + random.IntN(3) {
-			prefix := []string{"", "*.", "**."}[random.IntN(3)]
-			rs[i].SNI = append(rs[i].SNI, prefix+randomName(random))
-		}
-		for _, p := range some(random, "192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32") {
-			rs[i].Allow = append(rs[i].Allow, netip.MustParsePrefix(p))
+// random makes tables of few labels and conditions, so that they meet.
+type random struct{ *rand.Rand }
+
+func newRandom(seed uint64) random { return random{rand.New(rand.NewPCG(seed, 0))} }
+
+// config returns a Config without conflicts.
+func (r random) config() Config {
+	c := Config{Routes: make([]Route, r.IntN(20)), Listeners: []Own{{Label: "web"}, {Label: "mail"}}}
+	for i := range c.Routes {
+		c.Routes[i] = r.route(i)
+	}
+	c.Routes = withoutConflicts(c)
+	for i, at := range []**Route{&c.Default, &c.NoName, &c.Listeners[1].Default, &c.Listeners[1].NoName} {
+		if r.IntN(2) == 0 {
+			*at = &Route{Backend: r.IntN(3) - 1, Reject: Reject(r.IntN(5)), Line: 90 + i, When: r.conditions(false), Access: r.access()}
 		}
 	}
-	d := Default{Backend: random.IntN(3) - 1, Reject: Reject(random.IntN(5)), Line: 90}
-	if random.IntN(2) == 0 {
-		d.NoName = &Default{Backend: random.IntN(3) - 1, Reject: Reject(random.IntN(5)), Line: 91}
-	}
-	return withoutConflicts(rs), d
+	return c
 }
 
-func withoutConflicts(rs []Route) []Route {
-	type key struct{ pattern, protocol string }
-	taken := map[key]bool{}
-	return slices.DeleteFunc(rs, func(r Route) bool {
-		mine := map[key]bool{}
-		for _, s := range r.SNI {
-			pattern, _ := ParsePattern(s)
-			for _, protocol := range append(slices.Clone(r.ALPN), "")[:max(1, len(r.ALPN))] {
-				if k := (key{pattern, protocol}); taken[k] || mine[k] {
-					return true
-				} else {
-					mine[k] = true
-				}
-			}
+func (r random) route(i int) Route {
+	x := Route{Backend: i, Line: 10 + i, Access: r.access()}
+	if r.IntN(4) == 0 {
+		x.Backend = -1
+	}
+	exact := false
+	for range 1 + r.IntN(3) {
+		p := []string{"", "*.", "**."}[r.IntN(3)] + r.name()
+		if r.IntN(10) == 0 {
+			p = "**"
 		}
-		for k := range mine {
-			taken[k] = true
-		}
-		return false
-	})
+		exact = exact || !strings.HasPrefix(p, "*")
+		x.SNI = append(x.SNI, p)
+	}
+	x.When = r.conditions(!exact)
+	if x.When != nil && r.IntN(4) == 0 {
+		x.When.Listen = [][]int{{0}, {1}, {0, 1}}[r.IntN(3)]
+	}
+	if x.When != nil && r.IntN(3) == 0 {
+		x.When.From = r.networks()
+	}
+	return x
+}
+
+func (r random) conditions(matching bool) *Conditions {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	w := &Conditions{ALPN: r.some("h2", "http/1.1", "h3", "acme-tls/1")}
+	if matching && r.IntN(3) == 0 {
+		w.Matching = match([]string{"a|b", "[a-c]+", ".*-1", "shop|.*[.]a"}[r.IntN(4)])
+	}
+	return w
+}
+
+func (r random) access() *Access {
+	if r.IntN(3) > 0 {
+		return nil
+	}
+	return access(r.networks())
+}
+
+func (r random) networks() []netip.Prefix {
+	return prefixes(r.some("192.0.0.0/8", "192.0.2.0/24", "192.0.2.9/32", "198.51.100.7/32", "2001:db8::/32", "::/0")...)
 }
 
 // some is nil two times in three, else some of all in any order.
-func some(random *rand.Rand, all ...string) []string {
-	if random.IntN(3) > 0 {
+func (r random) some(all ...string) []string {
+	if r.IntN(3) > 0 {
 		return nil
 	}
-	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:1+random.IntN(len(all))]
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:1+r.IntN(len(all))]
 }
 
-func randomName(random *rand.Rand) string {
-	labels := make([]string, 1+random.IntN(4))
+func (r random) name() string {
+	labels := make([]string, 1+r.IntN(4))
 	for i := range labels {
-		labels[i] = []string{"a", "b", "C", "shop-1"}[random.IntN(4)]
+		labels[i] = []string{"a", "b", "C", "shop-1"}[r.IntN(4)]
 	}
 	return strings.Join(labels, ".")
 }
 
-func randomClient(random *rand.Rand) netip.Addr {
+func (r random) client() netip.Addr {
 	all := []string{"192.0.2.1", "::ffff:192.0.2.9", "198.51.100.7", "198.51.100.8", "2001:db8::5", "::1"}
-	if i := random.IntN(len(all) + 1); i < len(all) {
+	if i := r.IntN(len(all) + 1); i < len(all) {
 		return netip.MustParseAddr(all[i])
 	}
 	return netip.Addr{}
 }
 
+func (r random) query() Query {
+	q := Query{Name: []byte(r.name()), Client: r.client(), Listener: r.IntN(3) - 1}
+	if r.IntN(5) == 0 {
+		q.Name = [][]byte{nil, []byte("192.0.2.1")}[r.IntN(2)]
+	}
+	q.ALPN = sni.MakeProtocols(r.some("h2", "http/1.1", "h3", "acme-tls/1"))
+	if r.IntN(6) == 0 {
+		q.ALPN = sni.MakeProtocols([]string{"acme-tls/1"})
+	}
+	return q
+}
+
+// withoutConflicts leaves out the routes that New finds to contradict one before them. TestNewConflicts
+// is about which those are.
+func withoutConflicts(c Config) []Route {
+	for {
+		_, err := New(c)
+		conflicts, ok := errors.AsType[Conflicts](err)
+		if !ok {
+			return c.Routes
+		}
+		i := conflicts[0].Second
+		c.Routes = slices.Delete(c.Routes, i, i+1)
+	}
+}
+
 // agree fails unless Lookup, Explain and the reference choose alike.
-func agree(t *testing.T, rs []Route, d Default, name []byte, alpn []string, client netip.Addr) {
+func agree(t *testing.T, c Config, q Query) {
 	t.Helper()
-	table, err := New(rs, d)
+	table, err := New(c)
 	if err != nil {
-		t.Fatalf("New(%+v) = %v, want a table", rs, err)
+		t.Fatalf("New(%+v) = %v, want a table", c, err)
 	}
-	want := reference(rs, d, name, alpn, client)
-	hello := fmt.Sprintf("(%q, %q, %v)", name, alpn, client)
-	got := table.Lookup(name, sni.MakeProtocols(alpn), client)
+	want := reference(c, q)
+	hello := fmt.Sprintf("(%q, %q, %v, %d)", q.Name, q.ALPN, q.Client, q.Listener)
+	got := table.Lookup(q)
 	if describe(got) != describe(want) {
-		t.Fatalf("Lookup%s = %s, want %s, in %+v", hello, describe(got), describe(want), rs)
+		t.Fatalf("Lookup%s = %s, want %s, in %+v", hello, describe(got), describe(want), c)
 	}
-	if name != nil && len(name) == 0 {
+	if q.Name != nil && len(q.Name) == 0 {
 		return // Explain has no word for a name of no bytes
 	}
-	e := table.Explain(string(name), alpn, client)
-	if !isASCII(name) && e.Outcome != BadName && !e.Literal {
-		got = table.Lookup([]byte(e.Name), sni.MakeProtocols(alpn), client) // Explain takes an operator's spelling
+	e := table.Explain(string(q.Name), q.ALPN.Strings(), q.Client, q.Listener)
+	if !isASCII(q.Name) && e.Outcome != BadName && !e.Literal {
+		q.Name = []byte(e.Name) // Explain takes an operator's spelling
+		got = table.Lookup(q)
 	}
-	if e.Match != got && (isASCII(name) || !e.Literal) {
-		t.Fatalf("Explain%s = %s, want Lookup's %s, in %+v", hello, describe(e.Match), describe(got), rs)
+	if e.Match != got && (isASCII(q.Name) || !e.Literal) {
+		t.Fatalf("Explain%s = %s, want Lookup's %s, in %+v", hello, describe(e.Match), describe(got), c)
 	}
 	checkVerdicts(t, hello, e)
 }
@@ -198,9 +314,14 @@ func checkVerdicts(t *testing.T, hello string, e Explanation) {
 		}
 		return
 	}
-	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting, NoName: Rejecting}[e.Outcome]
+	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting, NoName: Rejecting, NoRoute: Rejecting}[e.Outcome]
 	if len(decided) != 1 || !slices.Contains(decided[0].Routes, e.Route) || decided[0].Verdict != cmp.Or(verdict, Taken) {
 		t.Fatalf("Explain%s has %v decide, want one with the route of %s", hello, decided, describe(e.Match))
+	}
+	for _, c := range e.Candidates {
+		if c.Because == "" || strings.HasSuffix(c.Because, " ") {
+			t.Fatalf("Explain%s gives %q as the reason of %s", hello, c.Because, c.Pattern)
+		}
 	}
 }
 
@@ -210,24 +331,24 @@ func describe(m Match) string {
 		outcome += " for a literal"
 	}
 	if m.Route == nil {
-		return outcome
+		return fmt.Sprintf("%s, reject %v", outcome, m.Reject)
 	}
-	return fmt.Sprintf("%s, line %d, backend %d, reject %v", outcome, m.Route.Line, m.Route.Backend, m.Route.Reject)
+	return fmt.Sprintf("%s, line %d, backend %d, reject %v", outcome, m.Route.Line, m.Route.Backend, m.Reject)
 }
 
 func TestLookupAgreesWithReference(t *testing.T) {
-	outcomes := map[Outcome]int{}
+	outcomes, conditions := map[Outcome]int{}, 0
 	for seed := range uint64(2000) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		rs, d := randomRoutes(random)
+		r := newRandom(seed)
+		c := r.config()
 		for range 10 {
-			name := []byte(randomName(random))
-			if random.IntN(5) == 0 {
-				name = [][]byte{nil, []byte("192.0.2.1")}[random.IntN(2)]
+			q := r.query()
+			agree(t, c, q)
+			m := reference(c, q)
+			outcomes[m.Outcome]++
+			if m.Route != nil && m.Route.When != nil {
+				conditions++
 			}
-			alpn, client := some(random, "h2", "http/1.1", "h3", "acme-tls/1"), randomClient(random)
-			agree(t, rs, d, name, alpn, client)
-			outcomes[reference(rs, d, name, alpn, client).Outcome]++
 		}
 	}
 	for _, o := range []Outcome{Matched, MatchedDefault, MatchedNoName, NoRoute, NoName, Denied, Rejected} {
@@ -235,21 +356,25 @@ func TestLookupAgreesWithReference(t *testing.T) {
 			t.Errorf("%d of 20000 look-ups are %q, want 100 or the test shows little", outcomes[o], o)
 		}
 	}
+	if conditions < 1000 {
+		t.Errorf("%d of 20000 look-ups end at a route with conditions, want 1000", conditions)
+	}
 }
 
 func FuzzLookup(f *testing.F) {
-	f.Add(uint64(1), []byte("a.b"), "h2,http/1.1", uint8(0))
-	f.Add(uint64(2), []byte("A.b.C."), "", uint8(1))
-	f.Add(uint64(3), []byte("shop-1.a.a.a.a.b"), "h3", uint8(2))
-	f.Add(uint64(4), []byte("192.0.2.1"), "acme-tls/1", uint8(3))
-	f.Add(uint64(4), []byte("[::1]"), "h2", uint8(3))
-	f.Add(uint64(4), []byte("ü.b"), "h2", uint8(3))
-	f.Add(uint64(5), []byte{}, ",", uint8(4))
-	f.Add(uint64(6), []byte(strings.Repeat("a.", 126)+"b"), "h2", uint8(5))
-	f.Fuzz(func(t *testing.T, seed uint64, name []byte, protocols string, from uint8) {
-		rs, d := randomRoutes(rand.New(rand.NewPCG(seed, 0)))
+	f.Add(uint64(1), []byte("a.b"), "h2,http/1.1", uint8(0), uint8(0))
+	f.Add(uint64(2), []byte("A.b.C."), "", uint8(1), uint8(1))
+	f.Add(uint64(3), []byte("shop-1.a.a.a.a.b"), "h3", uint8(2), uint8(2))
+	f.Add(uint64(4), []byte("192.0.2.1"), "acme-tls/1", uint8(3), uint8(0))
+	f.Add(uint64(4), []byte("[::1]"), "h2", uint8(3), uint8(1))
+	f.Add(uint64(4), []byte("ü.b"), "h2", uint8(3), uint8(2))
+	f.Add(uint64(5), []byte{}, ",", uint8(4), uint8(0))
+	f.Add(uint64(6), []byte(strings.Repeat("a.", 126)+"b"), "h2", uint8(5), uint8(1))
+	f.Fuzz(func(t *testing.T, seed uint64, name []byte, protocols string, from, listener uint8) {
 		alpn := strings.Split(protocols, ",")
 		alpn = slices.DeleteFunc(alpn, func(p string) bool { return p == "" || len(p) > sni.MaxProtocol })
-		agree(t, rs, d, name, alpn, randomClient(rand.New(rand.NewPCG(uint64(from), 0))))
+		agree(t, newRandom(seed).config(), Query{
+			Name: name, ALPN: sni.MakeProtocols(alpn), Client: newRandom(uint64(from)).client(), Listener: int(listener%3) - 1,
+		})
 	})
 }

@@ -1,23 +1,26 @@
-// Package routes finds the route of a TLS connection from what its ClientHello says: the server
-// name, the protocols that the client offers, and the address that it comes from.
+// Package routes finds the route of a TLS connection from what is known of it when its ClientHello
+// has been read: the server name, the protocols that the client offers, the address that it comes
+// from, and the listener that it reached.
 //
-//	table, err := routes.New([]routes.Route{
+//	table, err := routes.New(routes.Config{Routes: []routes.Route{
 //		{SNI: []string{"shop.example.com"}, Backend: 0},
-//		{SNI: []string{"*.shop.example.com", "**.example.org"}, ALPN: []string{"h2"}, Backend: 1},
-//	}, routes.Default{Backend: -1})
+//		{SNI: []string{"*.shop.example.com", "**.example.org"}, When: &routes.Conditions{ALPN: []string{"h2"}}, Backend: 1},
+//	}})
 //	...
-//	match := table.Lookup([]byte("Shop.Example.com."), nil, client) // the first route, routes.Matched
+//	match := table.Lookup(routes.Query{Name: []byte("Shop.Example.com."), Client: client, Listener: routes.NoListener})
 //
 // A name's exact pattern goes first, then "*.", which stands for one label, then the longest "**."
-// suffix, which stands for one label or more, then the default. Table.Explain shows every step for
-// one name.
+// suffix, which stands for one label or more, then "**", which is any name, then the default. The
+// routes of one pattern are told apart by their Conditions. Table.Explain shows every step for one
+// name.
 //
 // A table is immutable. A look-up allocates nothing, takes no lock, and does the same work in a
 // table of a million routes as in one of ten. With a name of 24 bytes each, a million routes take
-// 178 bytes apiece, of which 144 are the Route and its strings (go test -run TestTableSize -v
+// 170 bytes apiece, of which 136 are the Route and its strings (go test -run TestTableSize -v
 // ./routes).
 //
-// The package reads no configuration, knows backends only as numbers, and never sees a connection.
+// The package reads no configuration, knows backends and listeners only as numbers, and never sees
+// a connection.
 package routes
 
 import (
@@ -31,28 +34,44 @@ import (
 	"keyhole/sni"
 )
 
-// A Route sends the names it lists to one backend. A Table keeps the routes it was made from, so
-// neither a Route nor what its slices hold may change afterwards.
-type Route struct {
-	SNI         []string       // patterns, as ParsePattern takes them; at least one
-	ALPN        []string       // the client must offer one of these protocols; nil: any client
-	Allow       []netip.Prefix // the client's address must be in one of these; nil: any address
-	Backend     int            // index into the caller's list of backends; negative: none, the client is rejected
-	IdleTimeout time.Duration  // 0: the global one
-	Keepalive   time.Duration  // 0: the global one; negative: none
-	Reject      Reject         // RejectInherit: the default's
-	Line        int            // line in the configuration file; 0 if none
+// A Config is what a Table is made from. The table keeps it, because a copy of a million routes
+// would double their memory: nothing that it leads to may change afterwards.
+type Config struct {
+	Routes []Route
+
+	// Default takes the names that no route takes, and NoName the hellos without a name. Without
+	// NoName the default takes them too. Neither has patterns. Nil: there is none.
+	Default, NoName *Route
+
+	Listeners []Own // by Query.Listener; may be empty
 }
 
-// Default takes the names without a route and the hellos without a name.
-type Default struct {
-	Backend int    // index into the caller's list of backends; negative: none, the client is rejected
-	Reject  Reject // how clients are rejected; New takes RejectInherit for RejectAlert
-	Line    int    // line in the configuration file; 0 if none
+// Own is what one listener has for itself.
+type Own struct {
+	Label           string // what Explain and conflicts call the listener
+	Default, NoName *Route // go before those of the Config; nil: there is none
+}
 
-	// NoName takes the hellos without a name instead; nil: this takes them too. RejectInherit there
-	// is this Reject, and a further NoName has no meaning.
-	NoName *Default
+// A Route sends the names it lists to one backend.
+type Route struct {
+	SNI         []string      // patterns, as ParsePattern takes them; at least one
+	When        *Conditions   // what else a client must be; nil: anything
+	Access      *Access       // which addresses it may come from; nil: any
+	Backend     int           // index into the caller's list of backends; negative: none, the client is rejected
+	IdleTimeout time.Duration // 0: the global one
+	Keepalive   time.Duration // 0: the global one; negative: none
+	Line        int           // line in the configuration file; 0 if none
+	File        string        // that Line is in; "" for the only one
+	Reject      Reject        // RejectInherit: the default's
+}
+
+// Conditions tell routes of one pattern apart. A route takes a client only if all of them are met:
+// with others the look-up goes on to the pattern's other routes, and to wider patterns.
+type Conditions struct {
+	Listen   []int          // the client must have come by one of these listeners; nil: by any
+	ALPN     []string       // it must offer one of these protocols; nil: any or none
+	From     []netip.Prefix // its address must be in one of these; nil: any
+	Matching *Matching      // must take what the pattern's stars stand for; nil: anything
 }
 
 // Reject says how a client is rejected.
@@ -97,35 +116,43 @@ const MaxPatterns = 16_000_000
 // A Table finds routes by name. It never changes, so any number of goroutines may use it at once. A
 // reload makes another one.
 type Table struct {
-	routes   []Route
-	index    index
-	shared   [][]uint32 // routes that share a pattern, told apart by alpn, in the order of the configuration
-	def      Default
-	fallback Route  // the default in the shape of a route, for Match
-	noName   *Route // def.NoName in that shape; nil if there is none
+	routes    []Route
+	index     index
+	claims    []claims // of patterns that several routes share, or one that asks for the address
+	fallbacks []fallback
+	labels    []string // of the listeners
+	acme      bool     // a route lists acme-tls/1
 }
 
-// New makes a table of rs and keeps rs, because a copy of a million routes would double their
-// memory. Neither rs nor the contents of its slices may change afterwards.
+// A fallback is what takes the clients of a listener that no pattern takes. The first is of clients
+// whose listener has nothing of its own, the others are of the listeners by number.
+type fallback struct {
+	named, nameless []step
+	reject          Reject // never RejectInherit
+}
+
+// A step is a route without patterns, and what a look-up that ends there comes to.
+type step struct {
+	*Route
+	label           string // what Explain calls it
+	taken, rejected Outcome
+}
+
+// New makes a table.
 //
-// The error is Conflicts when routes contradict each other: two claim one pattern and list the same
-// protocol, or neither lists any. Any other error is the first that New finds, and names its route
-// by index: a route without patterns, a pattern that ParsePattern refuses, a protocol name that no
-// hello can carry, an allow prefix that no client address can match.
-func New(rs []Route, d Default) (*Table, error) {
-	if err := checkRoutes(rs); err != nil {
+// The error is Conflicts when routes contradict each other: two claim one pattern under the same
+// conditions. Any other error is the first that New finds, and names its route by index: a route
+// without patterns, a pattern that ParsePattern refuses, a protocol name that no hello can carry, a
+// prefix that no client address can match, a listener that there is not.
+func New(c Config) (*Table, error) {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if d.Reject == RejectInherit {
-		d.Reject = RejectAlert
-	}
-	t := &Table{
-		routes:   rs,
-		def:      d,
-		fallback: *d.route(),
-	}
-	if d.NoName != nil {
-		t.noName = d.NoName.route()
+	t := &Table{routes: c.Routes, labels: make([]string, len(c.Listeners))}
+	t.fallbacks = append(t.fallbacks, c.fallback(Own{}))
+	for i, own := range c.Listeners {
+		t.labels[i] = own.Label
+		t.fallbacks = append(t.fallbacks, c.fallback(own))
 	}
 	if err := t.build(); err != nil {
 		return nil, err
@@ -133,23 +160,51 @@ func New(rs []Route, d Default) (*Table, error) {
 	return t, nil
 }
 
-func (d *Default) route() *Route {
-	return &Route{Backend: d.Backend, Reject: d.Reject, Line: d.Line}
+// fallback returns what follows the patterns for a listener with those routes of its own.
+func (c *Config) fallback(own Own) (f fallback) {
+	f.reject = RejectAlert
+	for _, r := range []*Route{c.Default, own.Default} {
+		if r != nil && r.Reject != RejectInherit {
+			f.reject = r.Reject
+		}
+	}
+	add := func(to *[]step, r *Route, label string, taken, rejected Outcome) {
+		if r != nil {
+			*to = append(*to, step{r, label, taken, rejected})
+		}
+	}
+	ownDefault, ownNoName := "default of "+own.Label, "no_sni of "+own.Label
+	add(&f.named, own.Default, ownDefault, MatchedDefault, NoRoute)
+	add(&f.named, c.Default, "default", MatchedDefault, NoRoute)
+	add(&f.nameless, own.NoName, ownNoName, MatchedNoName, NoName)
+	add(&f.nameless, own.Default, ownDefault, MatchedDefault, NoName)
+	add(&f.nameless, c.NoName, "no_sni", MatchedNoName, NoName)
+	add(&f.nameless, c.Default, "default", MatchedDefault, NoName)
+	return f
 }
 
-// Default returns the default that New got, with RejectAlert in the place of RejectInherit.
-func (t *Table) Default() Default { return t.def }
+// fallback returns that of a listener.
+func (t *Table) fallback(listener int) *fallback {
+	if listener < 0 || listener+1 >= len(t.fallbacks) {
+		return &t.fallbacks[0]
+	}
+	return &t.fallbacks[listener+1]
+}
+
+// Reject returns how a client of a listener is rejected whose route does not say, or which has
+// none. It is never RejectInherit.
+func (t *Table) Reject(listener int) Reject { return t.fallback(listener).reject }
 
 // Len is the number of routes.
 func (t *Table) Len() int { return len(t.routes) }
 
-func checkRoutes(rs []Route) error {
+func (c *Config) check() error {
 	patterns := 0
-	for i := range rs {
-		if err := rs[i].check(); err != nil {
+	for i := range c.Routes {
+		if err := c.Routes[i].check(len(c.Listeners)); err != nil {
 			return fmt.Errorf("route %d: %w", i, err)
 		}
-		patterns += len(rs[i].SNI)
+		patterns += len(c.Routes[i].SNI)
 	}
 	if patterns > MaxPatterns {
 		return fmt.Errorf("routes have %d patterns, a table holds %d at most: let *. and **. stand for many names",
@@ -159,27 +214,38 @@ func checkRoutes(rs []Route) error {
 }
 
 // check returns an error if no client could ever take the route. build checks the patterns.
-func (r *Route) check() error {
+func (r *Route) check(listeners int) error {
 	if len(r.SNI) == 0 {
 		return errors.New("sni lists no pattern, and no name would ever take the route")
 	}
-	for _, p := range r.ALPN {
+	if r.When == nil {
+		return nil
+	}
+	for _, p := range r.When.ALPN {
 		if len(p) == 0 || len(p) > sni.MaxProtocol {
 			return fmt.Errorf("alpn %q has %d bytes, and a protocol name has 1 to 255 (RFC 7301 section 3.1)", p, len(p))
 		}
 	}
-	for _, p := range r.Allow {
-		if !p.IsValid() {
-			return errors.New("allow has an invalid prefix, write it as in 192.0.2.0/24")
+	for _, i := range r.When.Listen {
+		if i < 0 || i >= listeners {
+			return fmt.Errorf("listener %d is none of %d", i, listeners)
 		}
-		if p.Addr().Is4In6() {
-			return fmt.Errorf("allow %s is IPv4 in IPv6 form, write %s", p, unmap(p))
+	}
+	for _, p := range r.When.From {
+		if err := checkPrefix(p); err != nil {
+			return fmt.Errorf("from %w", err)
 		}
 	}
 	return nil
 }
 
-// unmap returns the IPv4 prefix that p means, 0.0.0.0/0 if p is wider than all of IPv4.
-func unmap(p netip.Prefix) netip.Prefix {
-	return netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0)).Masked()
+// Where names the place of the route in the configuration, "" if it has none.
+func (r *Route) Where() string {
+	switch {
+	case r.Line == 0:
+		return ""
+	case r.File == "":
+		return fmt.Sprintf("line %d", r.Line)
+	}
+	return fmt.Sprintf("%s:%d", r.File, r.Line)
 }

@@ -10,7 +10,12 @@ import (
 )
 
 func TestNewConflicts(t *testing.T) {
-	route := func(alpn string, sni ...string) Route { return Route{SNI: sni, ALPN: strings.Fields(alpn)} }
+	route := func(alpn string, sni ...string) Route {
+		return Route{SNI: sni, When: &Conditions{ALPN: strings.Fields(alpn)}}
+	}
+	on := func(r Route, listeners ...int) Route { r.When.Listen = listeners; return r }
+	from := func(r Route, networks ...string) Route { r.When.From = prefixes(networks...); return r }
+	matching := func(r Route, expression string) Route { r.When.Matching = match(expression); return r }
 	for _, test := range []struct {
 		name   string
 		routes []Route
@@ -19,16 +24,26 @@ func TestNewConflicts(t *testing.T) {
 		{"different patterns", []Route{route("", "a.com", "*.a.com", "**.a.com"), route("", "b.com")}, nil},
 		{"disjoint alpn", []Route{route("h2", "a.com"), route("h3 http/1.1", "a.com"), route("", "a.com")}, nil},
 		{"one protocol twice in a route", []Route{route("h2 h2", "a.com")}, nil},
-		{"same name, other spelling", []Route{route("", "a.com"), route("", "b.com", "A.com.")}, Conflicts{{"a.com", 0, 1, ""}}},
+		{"same name, other spelling", []Route{route("", "a.com"), route("", "b.com", "A.com.")}, Conflicts{{Pattern: "a.com", First: 0, Second: 1}}},
 		{"the first is named", []Route{route("", "*.a.com"), route("", "*.a.com"), route("", "*.A.com")},
-			Conflicts{{"*.a.com", 0, 1, ""}, {"*.a.com", 0, 2, ""}}},
-		{"twice in a route", []Route{route("", "a.com", "A.com")}, Conflicts{{"a.com", 0, 0, ""}}},
+			Conflicts{{Pattern: "*.a.com", First: 0, Second: 1}, {Pattern: "*.a.com", First: 0, Second: 2}}},
+		{"twice in a route", []Route{route("", "a.com", "A.com")}, Conflicts{{Pattern: "a.com", First: 0, Second: 0}}},
 		{"common protocols", []Route{route("h2 h3", "**.a.com"), route("http/1.1 h3 h2", "**.a.com")},
-			Conflicts{{"**.a.com", 0, 1, "h3"}, {"**.a.com", 0, 1, "h2"}}},
+			Conflicts{{Pattern: "**.a.com", First: 0, Second: 1, ALPN: "h3"}, {Pattern: "**.a.com", First: 0, Second: 1, ALPN: "h2"}}},
 		{"third meets second", []Route{route("h2", "a.com"), route("h3", "a.com"), route("h3", "a.com"), route("", "a.com")},
-			Conflicts{{"a.com", 1, 2, "h3"}}},
+			Conflicts{{Pattern: "a.com", First: 1, Second: 2, ALPN: "h3"}}},
+		{"any name", []Route{route("", "**"), route("", "**")}, Conflicts{{Pattern: "**", First: 0, Second: 1}}},
+		{"two listeners", []Route{on(route("", "a.com"), 0), on(route("", "a.com"), 1), route("", "a.com")}, nil},
+		{"a common listener", []Route{on(route("", "a.com"), 0, 1), on(route("", "a.com"), 1)},
+			Conflicts{{Pattern: "a.com", First: 0, Second: 1, Listener: "mail"}}},
+		{"nested networks", []Route{from(route("", "a.com"), "10.0.0.0/8"), from(route("", "a.com"), "10.1.0.0/16"), route("", "a.com")}, nil},
+		{"a common network", []Route{from(route("h2", "a.com"), "10.0.0.0/8", "::/0"), from(route("h2", "a.com"), "10.1.2.3/8")},
+			Conflicts{{Pattern: "a.com", First: 0, Second: 1, ALPN: "h2", From: netip.MustParsePrefix("10.0.0.0/8")}}},
+		{"other expressions", []Route{matching(route("", "*.a.com"), "x.*"), matching(route("", "*.a.com"), ".*x"), route("", "*.a.com")}, nil},
+		{"a common expression", []Route{matching(route("", "*.a.com"), "x"), matching(route("", "*.a.com"), "x")},
+			Conflicts{{Pattern: "*.a.com", First: 0, Second: 1, Matching: "x"}}},
 	} {
-		table, err := New(test.routes, Default{Backend: -1})
+		table, err := New(Config{Routes: test.routes, Listeners: []Own{{Label: "web"}, {Label: "mail"}}})
 		var got Conflicts
 		if err != nil && !errors.As(err, &got) {
 			t.Errorf("%s: New = %v, want Conflicts", test.name, err)
@@ -40,8 +55,13 @@ func TestNewConflicts(t *testing.T) {
 }
 
 func TestConflictsError(t *testing.T) {
-	got := Conflicts{{"a.com", 0, 1, ""}, {"*.a.com", 2, 2, "h2"}}.Error()
-	want := "pattern \"a.com\" is in route 0 and in route 1\npattern \"*.a.com\" with alpn \"h2\" is in route 2 twice"
+	got := Conflicts{
+		{Pattern: "a.com", First: 0, Second: 1},
+		{Pattern: "*.a.com", First: 2, Second: 2, ALPN: "h2"},
+		{Pattern: "**", First: 0, Second: 1, Listener: "web", Matching: "x", From: netip.MustParsePrefix("10.0.0.0/8")},
+	}.Error()
+	want := "pattern \"a.com\" is in route 0 and in route 1\npattern \"*.a.com\" with alpn \"h2\" is in route 2 twice" +
+		"\npattern \"**\" on listener web matching \"x\" from 10.0.0.0/8 is in route 0 and in route 1"
 	if got != want {
 		t.Errorf("Conflicts.Error() = %q, want %q", got, want)
 	}
@@ -55,35 +75,85 @@ func TestNewErrors(t *testing.T) {
 	}{
 		{Route{}, "route 1: sni lists no pattern"},
 		{Route{SNI: []string{"b.com", "*"}}, `route 1: pattern "*" takes no part of a name`},
-		{Route{SNI: good, ALPN: []string{""}}, `route 1: alpn "" has 0 bytes`},
-		{Route{SNI: good, ALPN: []string{strings.Repeat("h", 256)}}, "has 256 bytes, and a protocol name has 1 to 255"},
-		{Route{SNI: good, Allow: []netip.Prefix{{}}}, "route 1: allow has an invalid prefix"},
-		{Route{SNI: good, Allow: []netip.Prefix{netip.MustParsePrefix("::ffff:10.1.2.0/120")}}, "write 10.1.2.0/24"},
+		{Route{SNI: good, When: &Conditions{ALPN: []string{""}}}, `route 1: alpn "" has 0 bytes`},
+		{Route{SNI: good, When: &Conditions{ALPN: []string{strings.Repeat("h", 256)}}}, "has 256 bytes, and a protocol name has 1 to 255"},
+		{Route{SNI: good, When: &Conditions{From: []netip.Prefix{{}}}}, "route 1: from has an invalid prefix"},
+		{Route{SNI: good, When: &Conditions{From: prefixes("::ffff:10.1.2.0/120")}}, "write 10.1.2.0/24"},
+		{Route{SNI: good, When: &Conditions{Listen: []int{0}}}, "route 1: listener 0 is none of 0"},
+		{Route{SNI: good, When: &Conditions{Matching: match("x")}}, `route 1: pattern "a.com" has no star`},
 	} {
-		_, err := New([]Route{{SNI: []string{"z.com"}}, test.route}, Default{})
+		_, err := New(Config{Routes: []Route{{SNI: []string{"z.com"}}, test.route}})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("New(%+v) = %v, want an error with %q", test.route, err, test.want)
 		}
 	}
 }
 
+func TestNewAccess(t *testing.T) {
+	for _, test := range []struct {
+		allow, deny []netip.Prefix
+		in, out     []string // clients
+	}{
+		{nil, nil, []string{"192.0.2.1", "::1", ""}, nil},
+		{prefixes("192.0.2.0/24"), nil, []string{"192.0.2.1", "::ffff:192.0.2.1"}, []string{"192.0.3.1", "::1", ""}},
+		{nil, prefixes("192.0.2.0/24"), []string{"192.0.3.1", "::1", ""}, []string{"192.0.2.1", "::ffff:192.0.2.1"}},
+		{prefixes("10.0.0.0/8", "10.1.2.0/24"), prefixes("10.1.0.0/16"), []string{"10.0.0.1", "10.1.2.3"}, []string{"10.1.3.1", "11.0.0.1"}},
+		{prefixes("10.1.0.0/16"), prefixes("0.0.0.0/0"), []string{"10.1.0.1"}, []string{"10.2.0.1", "::1"}},
+		{prefixes("fe80::/10"), nil, []string{"fe80::1%eth0"}, []string{"fec0::1"}},
+		{[]netip.Prefix{}, nil, nil, []string{"192.0.2.1", ""}},
+	} {
+		a, err := NewAccess(test.allow, test.deny)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want, clients := range map[bool][]string{true: test.in, false: test.out} {
+			for _, s := range clients {
+				client, _ := netip.ParseAddr(s)
+				if got := a.Admits(client); got != want {
+					t.Errorf("allow %v, deny %v: Admits(%q) = %v, want %v", test.allow, test.deny, s, got, want)
+				}
+			}
+		}
+	}
+	for _, test := range []struct {
+		allow, deny []netip.Prefix
+		want        string
+	}{
+		{[]netip.Prefix{{}}, nil, "allow has an invalid prefix"},
+		{nil, prefixes("::ffff:10.1.2.0/120"), "deny ::ffff:10.1.2.0/120 is IPv4 in IPv6 form, write 10.1.2.0/24"},
+		{prefixes("10.0.0.0/8"), prefixes("10.0.0.0/8"), "deny 10.0.0.0/8 is in allow too"},
+	} {
+		if _, err := NewAccess(test.allow, test.deny); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("NewAccess(%v, %v) = %v, want an error with %q", test.allow, test.deny, err, test.want)
+		}
+	}
+}
+
 func TestNewRefusesTooManyPatterns(t *testing.T) {
 	rs := slices.Repeat([]Route{{SNI: make([]string, MaxPatterns/1000)}}, 1001)
-	if _, err := New(rs, Default{}); err == nil || !strings.Contains(err.Error(), "16016000 patterns") {
+	if _, err := New(Config{Routes: rs}); err == nil || !strings.Contains(err.Error(), "16016000 patterns") {
 		t.Errorf("New = %v, want an error that counts 16016000 patterns", err)
 	}
 }
 
-func TestDefault(t *testing.T) {
-	table, err := New(shops(3), Default{Backend: 4, Line: 7})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := table.Default(), (Default{Backend: 4, Reject: RejectAlert, Line: 7}); got != want {
-		t.Errorf("Default() = %+v, want %+v", got, want)
-	}
-	if got := table.Len(); got != 3 {
-		t.Errorf("Len() = %d, want 3", got)
+func TestTableReject(t *testing.T) {
+	for _, test := range []struct{ top, own, want Reject }{
+		{RejectInherit, RejectInherit, RejectAlert},
+		{RejectReset, RejectInherit, RejectReset},
+		{RejectReset, RejectClose, RejectClose},
+		{RejectInherit, RejectClose, RejectClose},
+	} {
+		table, err := New(Config{
+			Default:   &Route{Backend: -1, Reject: test.top},
+			Listeners: []Own{{Label: "web"}, {Label: "mail", Default: &Route{Backend: -1, Reject: test.own}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		top := max(test.top, RejectAlert)
+		if got := []Reject{table.Reject(NoListener), table.Reject(0), table.Reject(1), table.Reject(2)}; !slices.Equal(got, []Reject{top, top, test.want, top}) {
+			t.Errorf("%+v: Reject = %v, want %v for the second listener alone", test, got, test.want)
+		}
 	}
 }
 
@@ -92,18 +162,18 @@ func TestDefault(t *testing.T) {
 func TestTableSize(t *testing.T) {
 	const n = 1_000_000
 	before := heap()
-	table, err := New(shops(n), Default{Backend: -1})
+	table, err := New(Config{Routes: shops(n), Default: &Route{Backend: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	each := float64(heap()-before) / n
 	t.Logf("%.1f bytes a route", each)
-	if each > 200 || each < 144 {
-		t.Errorf("a table of %d routes holds %.1f bytes a route, want 144 (Route and strings) to 200", n, each)
+	if each > 200 || each < 136 {
+		t.Errorf("a table of %d routes holds %.1f bytes a route, want 136 (Route and strings) to 200", n, each)
 	}
 	for i := 0; i < n; i += 97 {
 		name := shop(i)
-		if m := table.Lookup([]byte(name), nil, netip.Addr{}); m.Route == nil || m.Route.Line != i+1 {
+		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); m.Route == nil || m.Route.Line != i+1 {
 			t.Fatalf("Lookup(%q) = %+v, want line %d", name, m, i+1)
 		}
 	}
@@ -121,7 +191,7 @@ func heap() uint64 {
 func TestNewGarbage(t *testing.T) {
 	rs := shops(10_000)
 	allocs := testing.AllocsPerRun(3, func() {
-		if _, err := New(rs, Default{}); err != nil {
+		if _, err := New(Config{Routes: rs}); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -36,8 +36,9 @@ func pool(b config.Backend) (*backend.Pool, error) {
 
 func proxyConfig(c *config.Config, pools []*backend.Pool, r room) *proxy.Config {
 	return &proxy.Config{
-		Table: c.Table,
-		Pools: pools,
+		Table:     c.Table,
+		Listeners: rules(c.Listen),
+		Pools:     pools,
 		Timeouts: relay.Timeouts{
 			Hello:     c.Timeouts.Hello,
 			Connect:   c.Timeouts.Connect,
@@ -50,4 +51,12 @@ func proxyConfig(c *config.Config, pools []*backend.Pool, r room) *proxy.Config 
 		MaxConnections: r.connections,
 		Pipes:          r.pipes,
 	}
+}
+
+func rules(listeners []config.Listener) []proxy.Rules {
+	all := make([]proxy.Rules, len(listeners))
+	for i, l := range listeners {
+		all[i] = proxy.Rules{Address: l.Address, Access: l.Access}
+	}
+	return all
 }

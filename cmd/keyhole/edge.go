@@ -27,6 +27,7 @@ type edge struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	own     addresses
+	opened  []binding        // the listeners that there are until a restart
 	ready   []netip.AddrPort // the listeners that are open before the start
 	answers chan answer      // of the listeners that are given by names
 }
@@ -57,6 +58,7 @@ func (e *edge) prepare(ctx context.Context, c *config.Config) (err error) {
 	}
 	runtime.GOMAXPROCS(relay.LoopsApart*relay.Processors + spareProcs)
 	grace := time.After(nameTime)
+	e.opened = bindings(c)
 	named, err := e.listen(c.Listen)
 	if err != nil {
 		return err

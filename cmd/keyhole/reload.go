@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"keyhole/backend"
@@ -83,13 +84,29 @@ func (e *edge) finishReload(p *plan, err error) {
 // warnFixed logs what a reload does not change, and keeps it in c as it is.
 func (e *edge) warnFixed(c *config.Config) {
 	now := e.plan.config
-	if !slices.Equal(c.Listen, now.Listen) {
-		e.log.Warn("listen has changed; the listeners stay as they are until a restart")
+	if !slices.Equal(bindings(c), e.opened) {
+		e.log.Warn("the addresses in listen have changed; the open listeners stay until a restart, with what the file says of them")
 	}
 	if c.Log != now.Log {
 		e.log.Warn("log has changed; it stays as it is until a restart")
 	}
-	c.Listen, c.Log = now.Listen, now.Log
+	c.Log = now.Log
+}
+
+// A binding is what a reload does not change of a listener.
+type binding struct {
+	address  string
+	ipv6Only bool
+}
+
+// bindings returns those of all listeners, in the same order for the same ones.
+func bindings(c *config.Config) []binding {
+	var all []binding
+	for _, l := range c.Listen {
+		all = append(all, binding{l.Address, l.IPv6Only})
+	}
+	slices.SortFunc(all, func(a, b binding) int { return strings.Compare(a.address, b.address) })
+	return all
 }
 
 // reopenAside opens the access log's file again, on a goroutine of its own, and lets go of the

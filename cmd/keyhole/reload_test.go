@@ -59,7 +59,7 @@ func TestReloadKeeps(t *testing.T) {
 	}
 	edge.signal(syscall.SIGHUP)
 	edge.stderr.Expect(t, `msg="configuration reloaded"`)
-	edge.stderr.Expect(t, `level=WARN msg="listen has changed; the listeners stay as they are until a restart"`)
+	edge.stderr.Expect(t, `level=WARN msg="the addresses in listen have changed; the open listeners stay until a restart, with what the file says of them"`)
 	edge.stderr.Expect(t, `level=WARN msg="log has changed; it stays as it is until a restart"`)
 	s.visit(at, demoShop)
 }

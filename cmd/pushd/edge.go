@@ -16,7 +16,7 @@ import (
 // name; close ends it. It holds no key: it has only heard of a name and an
 // address.
 func startEdge(listen, name, origin string, access io.Writer, log *slog.Logger) (at netip.AddrPort, close func(), err error) {
-	table, err := routes.New([]routes.Route{{SNI: []string{name}}}, routes.Default{Backend: -1})
+	table, err := routes.New(routes.Config{Routes: []routes.Route{{SNI: []string{name}}}})
 	if err != nil {
 		return at, nil, err
 	}
