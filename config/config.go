@@ -56,6 +56,9 @@ type Listener struct {
 	Default, NoSNI *routes.Route  // its own, before those of the Config; nil: none
 	Access         *routes.Access // the clients that it takes; nil: all
 
+	Connections int // open at once on this listener; 0: as many as on all
+	HelloBytes  int // 0: as in Limits
+
 	// IPv6Only is set for "[::]:PORT" when another listener has the port on an IPv4 address or a
 	// name. Otherwise "[::]:PORT" takes IPv4 as well, like ":PORT".
 	IPv6Only bool

@@ -14,7 +14,7 @@ import (
 var listenSchema = strict.Schema{
 	What:     "a listener",
 	Want:     "a mapping such as {address: \":443\"}",
-	Keys:     []string{"name", "address", "protocol", "default", "no_sni", "allow", "deny", "proxy_protocol_from"},
+	Keys:     []string{"name", "address", "protocol", "default", "no_sni", "allow", "deny", "limits", "proxy_protocol_from"},
 	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
@@ -119,6 +119,32 @@ func (d *decoder) listenersOwn() {
 			to.NoSNI = d.otherwise(n, &noSNISchema)
 		}
 		to.Access = d.clients(l.keys["allow"], l.keys["deny"])
+		if n := l.keys["limits"]; n != nil {
+			d.ownLimits(n, to)
+		}
+	}
+}
+
+var ownLimitsSchema = strict.Schema{
+	What:  "`limits` of a listener",
+	Want:  "a mapping such as {connections: 1000}",
+	Keys:  []string{"connections", "hello_bytes"},
+	Hints: map[string]string{"hello_memory": "it is shared by all listeners, write it into `limits` of the file"},
+}
+
+// ownLimits reads limits of one listener. They come after those of the file, which bound them.
+func (d *decoder) ownLimits(n *yaml.Node, l *Listener) {
+	for k, v := range d.Fields(n, &ownLimitsSchema) {
+		switch k.Value {
+		case "connections":
+			if i, ok := d.Integer(v, k.Value, 1, maxConnections); ok {
+				l.Connections = i
+			}
+		case "hello_bytes":
+			if i, ok := d.Integer(v, k.Value, minHelloBytes, min(maxHelloBytes, d.config.Limits.HelloMemory)); ok {
+				l.HelloBytes = i
+			}
+		}
 	}
 }
 

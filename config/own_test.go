@@ -102,6 +102,13 @@ var ownCases = []problemCase{
 		"1:51: deny 10.0.0.0/8 is in allow too",
 	},
 	{
+		"limits",
+		"listen: [{address: \":1\", limits: {connections: 0, hello_bytes: 1, hello_memory: 9}}]\n" + routesLine,
+		"1:48: `connections` must be a whole number from 1 to 10000000, got \"0\"\n" +
+			"1:64: `hello_bytes` must be a whole number from 512 to 1048576, got \"1\"\n" +
+			"1:67: unknown key `hello_memory`: it is shared by all listeners, write it into `limits` of the file",
+	},
+	{
 		"matching",
 		"listen: [{address: \":1\"}]\nroutes:\n  - {sni: \"*.a.example\", matching: \"x(\", backend: \"10.0.0.5:1\"}\n  - {sni: [\"*.a.example\", a.example], matching: x, backend: \"10.0.0.5:1\"}\n",
 		"3:36: matching \"x(\": error parsing regexp: missing closing ): `x(`; the syntax is RE2's\n" +

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"keyhole/proxy/relay"
 	"keyhole/routes"
@@ -11,8 +12,9 @@ import (
 // A Listener accepts connections for a Server.
 type Listener struct {
 	*relay.Listener
-	Name string // its address as configured, by which it finds its Rules
-	id   int    // in the order of Listen
+	Name string       // its address as configured, by which it finds its Rules
+	id   int          // in the order of Listen
+	open atomic.Int64 // connections
 }
 
 // Rules are what a Config says of one listener. Its place in Config.Listeners
@@ -20,6 +22,9 @@ type Listener struct {
 type Rules struct {
 	Address string         // ListenOptions.Name
 	Access  *routes.Access // the clients that it takes; nil: all
+
+	MaxConnections int // open at once on this listener; 0: no limit but the Config's
+	HelloBytes     int // 0: the Config's
 }
 
 // ListenOptions are the settings of one listener.

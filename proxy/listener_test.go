@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"keyhole/internal/testkit"
@@ -97,4 +98,36 @@ func TestAListenerTakesOnlyItsClients(t *testing.T) {
 	if r := e.wantRecord(2, DeniedAddress, relay.PhaseAdmit); r.Listen != "shut" || r.SNI != "" {
 		t.Errorf("record %+v, want one of listener shut without a name", r)
 	}
+}
+
+func TestAListenerHasLimitsOfItsOwn(t *testing.T) {
+	testkit.NoLeaks(t)
+	origin := testkit.NewOrigin(t)
+	s := one("shop.example", origin.Address())
+	s.own = []routes.Own{{Label: "main"}, {Label: "small"}}
+	s.Listeners = []Rules{{Address: "main"}, {Address: "small", MaxConnections: 2, HelloBytes: 4096}}
+	e := serve(t, s)
+	small := e.listen("small")
+	var open []*testkit.Peer
+	for range 2 {
+		client := testkit.Dial(t, small)
+		client.SendBytes(hello(t, "shop.example"))
+		open = append(open, client, origin.Accept())
+	}
+	third := testkit.Dial(t, small)
+	third.Write(hello(t, "shop.example")) // which may meet the reset
+	if _, err := readAll(third); err == nil {
+		t.Error("a third client reads an orderly end, want a reset")
+	}
+	e.wantRecord(1, TooManyConnections, relay.PhaseAdmit)
+	e.reach(e.addr, "shop.example", origin)
+	clientEnds(open[0], open[1])
+	e.record(3)
+	e.reach(small, "shop.example", origin) // there is room again
+	clientEnds(open[2], open[3])
+	e.record(5)
+	client := testkit.Dial(t, small)
+	client.SendBytes(hello(t, "shop.example", slices.Repeat([]string{"a-protocol-with-a-long-name"}, 200)...))
+	readAll(client)
+	e.wantRecord(6, HelloTooLarge, relay.PhaseHello)
 }

@@ -123,15 +123,34 @@ func (s *session) Open() relay.Verdict {
 	s.parser.Limit = s.config.HelloBytes
 	ln := s.listener()
 	s.reject = s.config.Table.Reject(s.config.place(ln))
-	if r := s.config.rules(ln); r != nil && !r.Access.Admits(s.client().Addr()) {
-		s.reason, s.phase = DeniedAddress, relay.PhaseAdmit
-		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
-	}
-	if most := s.config.MaxConnections; most > 0 && s.conn.OpenAtAccept() > most {
-		s.reason, s.phase = TooManyConnections, relay.PhaseAdmit
+	if s.reason = s.admit(ln); s.reason != NoReason {
+		s.phase = relay.PhaseAdmit
 		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
 	}
 	return relay.Verdict{}
+}
+
+// admit counts the connection on its listener, and says why it may not be
+// served before anything of it is read.
+func (s *session) admit(ln *Listener) Reason {
+	var open int64
+	if ln != nil {
+		open = ln.open.Add(1)
+	}
+	if most := s.config.MaxConnections; most > 0 && s.conn.OpenAtAccept() > most {
+		return TooManyConnections
+	}
+	r := s.config.rules(ln)
+	switch {
+	case r == nil:
+	case !r.Access.Admits(s.client().Addr()):
+		return DeniedAddress
+	case r.MaxConnections > 0 && open > int64(r.MaxConnections):
+		return TooManyConnections
+	case r.HelloBytes > 0:
+		s.parser.Limit = r.HelloBytes
+	}
+	return NoReason
 }
 
 func (s *session) Hello(b []byte) relay.Verdict {
@@ -213,6 +232,9 @@ func (s *session) Closed(sum relay.Summary) {
 	}
 	if s.endpoint != nil {
 		s.endpoint.Release()
+	}
+	if ln := s.listener(); ln != nil {
+		ln.open.Add(-1)
 	}
 	s.desk.put(s.reading)
 	clear(s.tried)

@@ -56,7 +56,7 @@ func proxyConfig(c *config.Config, pools []*backend.Pool, r room) *proxy.Config 
 func rules(listeners []config.Listener) []proxy.Rules {
 	all := make([]proxy.Rules, len(listeners))
 	for i, l := range listeners {
-		all[i] = proxy.Rules{Address: l.Address, Access: l.Access}
+		all[i] = proxy.Rules{Address: l.Address, Access: l.Access, MaxConnections: l.Connections, HelloBytes: l.HelloBytes}
 	}
 	return all
 }
