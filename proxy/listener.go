@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"keyhole/proxy/relay"
@@ -47,6 +46,7 @@ func (s *Server) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
 		Keepalive: s.config.Load().Keepalive, OnlyIPv6: o.OnlyIPv6, Value: ln,
 	})
 	if err != nil {
+		s.names = s.names[:ln.id]
 		return nil, err
 	}
 	s.listeners = append(s.listeners, ln)
@@ -56,10 +56,16 @@ func (s *Server) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
 // publish has connections that are accepted from now on decided by c. The
 // caller holds s.mu.
 func (s *Server) publish(c Config) {
+	free := make(map[string][]int, len(c.Listeners)) // several listeners may have an address with port 0
+	for i, r := range c.Listeners {
+		free[r.Address] = append(free[r.Address], i)
+	}
 	c.places = make([]int, len(s.names))
 	for id, name := range s.names {
-		is := func(r Rules) bool { return r.Address == name }
-		c.places[id] = slices.IndexFunc(c.Listeners, is) // -1 is routes.NoListener
+		c.places[id] = routes.NoListener
+		if at := free[name]; len(at) > 0 {
+			c.places[id], free[name] = at[0], at[1:]
+		}
 	}
 	s.config.Store(&c)
 }

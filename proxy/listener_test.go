@@ -131,3 +131,19 @@ func TestAListenerHasLimitsOfItsOwn(t *testing.T) {
 	readAll(client)
 	e.wantRecord(6, HelloTooLarge, relay.PhaseHello)
 }
+
+// A listener that cannot be opened at first, and others on port 0, are each told apart.
+func TestListenersOfOneAddress(t *testing.T) {
+	testkit.NoLeaks(t)
+	first, second := testkit.NewOrigin(t), testkit.NewOrigin(t)
+	s := twoDoors(first.Address(), second.Address())
+	s.Listeners = []Rules{{Address: "main"}, {Address: "same"}, {Address: "same"}}
+	s.own = append(s.own, routes.Own{Label: "other"})
+	e := serve(t, s)
+	if _, err := e.Listen(netip.MustParseAddrPort("192.0.2.1:1"), ListenOptions{Name: "same"}); err == nil {
+		t.Fatal("an address that this machine does not have is listened on")
+	}
+	mail, other := e.listen("same"), e.listen("same")
+	e.reach(mail, "shop.example", second)
+	e.reach(other, "shop.example", first)
+}

@@ -35,10 +35,12 @@ type Server struct {
 	config atomic.Pointer[Config]
 	access *AccessLog
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards what follows, and stores to config; no loop may wait for it
 	listeners []*Listener
-	names     []string // of all listeners that were ever asked for, by Listener.id
-	desks     []*desk  // by loop
+	names     []string // of all listeners that were ever open, by Listener.id
+
+	deskMu sync.Mutex
+	desks  []*desk // by loop
 }
 
 // New returns a server with no listener yet. access may be nil: then no

@@ -70,8 +70,8 @@ func (s *Server) newSession(c *relay.Conn) relay.Session {
 
 // desk returns that of a loop, which is made at its first session.
 func (s *Server) desk(loop int) *desk {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.deskMu.Lock()
+	defer s.deskMu.Unlock()
 	for len(s.desks) <= loop {
 		d := &desk{}
 		if s.access != nil {
