@@ -8,7 +8,7 @@ func TestAdopt(t *testing.T) {
 	c := Config{Balance: LeastConnections, MaxConnections: 2, Servers: []ServerConfig{
 		{Address: "origin.internal:443", Weight: 9},
 		{Address: "unix:/run/x.sock"},
-		{Address: "10.0.0.1:443", Backup: true},
+		{Address: "10.0.0.1:443", Backup: 1},
 		{Address: "10.0.0.3:443"},
 	}}
 	after := newPool(t, c)

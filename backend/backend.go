@@ -46,11 +46,15 @@ type ServerConfig struct {
 	// Address is IP:port, [IPv6]:port, host:port or unix:PATH, as address.ParseServer reads them.
 	// The search list of the system applies to a host name without a final dot.
 	Address string
-	Weight  int  // share of the load against the other servers, 1 to 256; zero: 1
-	Backup  bool // used only when no other server can be
+	Weight  int // share of the load against the other servers of its rank, 1 to 256; zero: 1
+	Backup  int // rank: used only when no server of a lower one can be, 0 to 100; zero: goes first
 }
 
-const maxWeight = 256
+// The largest numbers of a ServerConfig.
+const (
+	MaxWeight = 256
+	MaxBackup = 100
+)
 
 // check reports the first setting of c that is out of range. It does not look at the servers.
 func (c *Config) check() error {

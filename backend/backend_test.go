@@ -60,7 +60,7 @@ func answer(t testing.TB, p *Pool, host string, addresses ...string) {
 // names returns the endpoints of p in order, primaries first.
 func names(p *Pool) []string {
 	list := []string{}
-	for _, tier := range p.current.Load() {
+	for _, tier := range *p.current.Load() {
 		for _, e := range tier.endpoints {
 			list = append(list, e.String())
 		}
@@ -71,7 +71,7 @@ func names(p *Pool) []string {
 // endpoint returns the endpoint of p with that name.
 func endpoint(t testing.TB, p *Pool, name string) *Endpoint {
 	t.Helper()
-	for _, tier := range p.current.Load() {
+	for _, tier := range *p.current.Load() {
 		for _, e := range tier.endpoints {
 			if e.String() == name {
 				return e.Endpoint

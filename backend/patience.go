@@ -59,7 +59,7 @@ func (p *Pool) doubts() bool {
 	return false
 }
 
-func (s *snapshot) doubts() bool {
+func (s snapshot) doubts() bool {
 	for i := range s {
 		for _, w := range s[i].endpoints {
 			if w.doubtedAt.Load() != 0 {

@@ -54,7 +54,7 @@ func TestDoubt(t *testing.T) {
 }
 
 func testDoubt(t *testing.T, b Balance) {
-	p := newPool(t, Config{Balance: b, Servers: append(weights(1), ServerConfig{Address: "10.9.0.1:443", Backup: true})})
+	p := newPool(t, Config{Balance: b, Servers: append(weights(1), ServerConfig{Address: "10.9.0.1:443", Backup: 1})})
 	e := wantPick(t, p, nil, "10.0.0.1:443")
 	time.Sleep(minPatience)
 	p.TimedOut(e, minPatience)

@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 )
 
 // Pick chooses an endpoint for a connection of client and counts the connection on it, until
@@ -13,7 +12,7 @@ import (
 // ClientHash only.
 //
 // Endpoints whose last dial timed out come last (see [Endpoint.TimedOut]), and backups after the
-// other servers. Among servers of one kind, an endpoint of the address family that the last in
+// servers of a lower rank. Among servers of one rank, an endpoint of the address family that the last in
 // tried has comes after the others: a machine without a route to one family fails on all of it.
 //
 // Pick costs time in proportion to the number of endpoints, but for RoundRobin, which as a rule
@@ -22,13 +21,9 @@ func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
 	if len(tried) > 0 || p.mark.Load() != 0 {
 		return p.pickFiltered(client, tried)
 	}
-	s := p.current.Load()
+	s := *p.current.Load()
 	for i := range s {
-		t := &s[i]
-		if len(t.endpoints) == 0 {
-			continue
-		}
-		if e := p.pickFrom(t, &p.turns[i], client, nil); e != nil {
+		if e := p.pickFrom(&s[i], client, nil); e != nil {
 			return e
 		}
 	}
@@ -38,7 +33,7 @@ func (p *Pool) Pick(client netip.Addr, tried []*Endpoint) *Endpoint {
 // pickFiltered is Pick when not every endpoint is as good as another.
 func (p *Pool) pickFiltered(client netip.Addr, tried []*Endpoint) *Endpoint {
 	f := filter{tried: tried, passDoubted: p.doubts()}
-	s := p.current.Load()
+	s := *p.current.Load()
 	e := p.pickInOrder(s, client, &f)
 	if e == nil && f.passDoubted {
 		f.passDoubted = false
@@ -52,20 +47,17 @@ func (p *Pool) pickFiltered(client netip.Addr, tried []*Endpoint) *Endpoint {
 
 // pickInOrder goes through the tiers, and in each takes the family of the endpoint tried last after
 // the others.
-func (p *Pool) pickInOrder(s *snapshot, client netip.Addr, f *filter) *Endpoint {
+func (p *Pool) pickInOrder(s snapshot, client netip.Addr, f *filter) *Endpoint {
 	for i := range s {
 		t := &s[i]
-		if len(t.endpoints) == 0 {
-			continue
-		}
 		if t.mixed && f.avoidLast() {
-			e := p.pickFrom(t, &p.turns[i], client, f)
+			e := p.pickFrom(t, client, f)
 			f.avoid = noFamily
 			if e != nil {
 				return e
 			}
 		}
-		if e := p.pickFrom(t, &p.turns[i], client, f); e != nil {
+		if e := p.pickFrom(t, client, f); e != nil {
 			return e
 		}
 	}
@@ -87,10 +79,9 @@ func (p *Pool) PickAgain(client netip.Addr, tried []*Endpoint) *Endpoint {
 // is dialing current, so that waiting long for current is no use. An endpoint whose last dial timed
 // out is no alternative to one that is well.
 func (p *Pool) HasOther(tried []*Endpoint, current *Endpoint) bool {
-	s := p.current.Load()
 	f := filter{tried: tried, passDoubted: !current.doubted()}
-	for i := range s {
-		for _, w := range s[i].endpoints {
+	for _, t := range *p.current.Load() {
+		for _, w := range t.endpoints {
 			if w.Endpoint != current && open(w.Endpoint, p.limit, &f) {
 				return true
 			}
@@ -99,7 +90,7 @@ func (p *Pool) HasOther(tried []*Endpoint, current *Endpoint) bool {
 	return false
 }
 
-func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, f *filter) *Endpoint {
+func (p *Pool) pickFrom(t *tier, client netip.Addr, f *filter) *Endpoint {
 	for {
 		var e *Endpoint
 		switch p.balance {
@@ -111,7 +102,7 @@ func (p *Pool) pickFrom(t *tier, turns *atomic.Uint64, client netip.Addr, f *fil
 			e = p.rendezvous(t, clientKey(client), f)
 		default:
 			if f == nil || f.avoid == noFamily {
-				return p.nextInTurn(t, turns, f)
+				return p.nextInTurn(t, f)
 			}
 			e = p.anyByWeight(t, f) // the family that is passed over would lose its turns
 		}
@@ -155,9 +146,9 @@ const maxTurns = 16
 // nextInTurn takes the next turn, and further turns while their endpoints cannot be had. If it went
 // on to the neighbour instead, the server after a full one would get the whole load of that; this
 // way the others share it by weight.
-func (p *Pool) nextInTurn(t *tier, turns *atomic.Uint64, f *filter) *Endpoint {
+func (p *Pool) nextInTurn(t *tier, f *filter) *Endpoint {
 	for range min(len(t.slots), maxTurns) {
-		e := t.turn(turns.Add(1) - 1)
+		e := t.turn(t.turns.Add(1) - 1)
 		if (f == nil || f.allows(e)) && e.acquire(p.limit) {
 			return e
 		}

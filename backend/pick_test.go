@@ -51,7 +51,7 @@ func TestRoundRobinSpreadsTurns(t *testing.T) {
 func TestRoundRobinCountsAreExact(t *testing.T) {
 	c := Config{Servers: append(weights(256, 255, 1), ServerConfig{Address: "origin.internal:443", Weight: 3})}
 	p := newPool(t, c)
-	p.turns[primaries].Store(123456789) // a round may begin anywhere
+	p.turns[0].Store(123456789) // a round may begin anywhere
 	answer(t, p, "origin.internal", "10.0.1.1", "10.0.1.2")
 	got := counts(p, 2*(256+255+1+3))
 	want := map[string]int{"10.0.0.1": 512, "10.0.0.2": 510, "10.0.0.3": 2, "10.0.1.1": 3, "10.0.1.2": 3}
@@ -67,7 +67,7 @@ func TestRoundRobinStartsDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		starts[p.turns[primaries].Load()] = true
+		starts[p.turns[0].Load()] = true
 	}
 	if len(starts) < 2 {
 		t.Errorf("20 pools begin at %d turns, want several", len(starts))
@@ -191,7 +191,7 @@ func TestRandomTwoLevels(t *testing.T) {
 
 func TestDrawFollowsWeights(t *testing.T) {
 	p := newPool(t, Config{Servers: weights(1, 2, 5), Balance: RandomTwo})
-	tier := &p.current.Load()[primaries]
+	tier := &(*p.current.Load())[0]
 	got := make(map[string]int)
 	for range 8000 {
 		d := p.roll()
@@ -229,7 +229,7 @@ func TestTriedIsPassedOver(t *testing.T) {
 func TestBackups(t *testing.T) {
 	for _, b := range allBalances {
 		t.Run(b.String(), func(t *testing.T) {
-			list := append(servers("origin.internal:443"), ServerConfig{Address: "10.9.0.1:443", Backup: true})
+			list := append(servers("origin.internal:443"), ServerConfig{Address: "10.9.0.1:443", Backup: 1})
 			p := newPool(t, Config{Servers: list, Balance: b, MaxConnections: 1})
 			wantPick(t, p, nil, "10.9.0.1:443").Release() // no primary is resolved
 			answer(t, p, "origin.internal", "10.0.0.1")
@@ -244,11 +244,52 @@ func TestBackups(t *testing.T) {
 
 func TestBackupsTakeTurns(t *testing.T) {
 	list := weights(1, 1, 1)
-	list[1].Backup, list[2].Backup = true, true
+	list[1].Backup, list[2].Backup = 1, 1
 	p := newPool(t, Config{Servers: list, MaxConnections: 1})
 	wantPick(t, p, nil, "10.0.0.1:443")
 	if got := sequence(p, 6); got != "232323" {
 		t.Errorf("the backups are picked %s, want 232323", got)
+	}
+}
+
+// TestRanks fills the servers of a pool one by one: each goes before those of a higher rank, however
+// far apart the ranks are and in whatever order they are listed.
+func TestRanks(t *testing.T) {
+	for _, b := range allBalances {
+		t.Run(b.String(), func(t *testing.T) {
+			list := weights(1, 1, 1, 1)
+			list[0].Backup, list[1].Backup, list[3].Backup = MaxBackup, 2, 7
+			p := newPool(t, Config{Servers: list, Balance: b, MaxConnections: 1})
+			for _, want := range []string{"10.0.0.3:443", "10.0.0.2:443", "10.0.0.4:443", "10.0.0.1:443", ""} {
+				wantPick(t, p, nil, want)
+			}
+			endpoint(t, p, "10.0.0.4:443").Release()
+			endpoint(t, p, "10.0.0.2:443").Release()
+			wantPick(t, p, nil, "10.0.0.2:443")
+		})
+	}
+}
+
+func TestServersOfOneRankShare(t *testing.T) {
+	list := weights(1, 3, 1, 2, 1)
+	list[1].Backup, list[2].Backup, list[3].Backup, list[4].Backup = 4, 4, 2, 2
+	p := newPool(t, Config{Servers: list, MaxConnections: 1})
+	wantPick(t, p, nil, "10.0.0.1:443")
+	if got := sequence(p, 6); got != "445445" {
+		t.Errorf("rank 2 is picked %s, want 445445", got)
+	}
+	wantPick(t, p, nil, "10.0.0.4:443")
+	wantPick(t, p, nil, "10.0.0.5:443")
+	if got := sequence(p, 8); got != "22232223" {
+		t.Errorf("rank 4 is picked %s, want 22232223", got)
+	}
+}
+
+func TestRankOutOfRange(t *testing.T) {
+	for _, rank := range []int{-1, MaxBackup + 1} {
+		if _, err := New(Config{Servers: []ServerConfig{{Address: "10.0.0.1:443", Backup: rank}}}); err == nil {
+			t.Errorf("New of a server with backup %d = nil error, want one", rank)
+		}
 	}
 }
 
@@ -277,7 +318,7 @@ func TestNoAddressYet(t *testing.T) {
 func TestPickDoesNotAllocate(t *testing.T) {
 	for _, b := range allBalances {
 		t.Run(b.String(), func(t *testing.T) {
-			list := append(weights(1, 2, 3), ServerConfig{Address: "unix:/run/x.sock", Backup: true})
+			list := append(weights(1, 2, 3), ServerConfig{Address: "unix:/run/x.sock", Backup: 1})
 			p := newPool(t, Config{Servers: list, Balance: b, MaxConnections: 1000})
 			first := p.Pick(client, nil)
 			tried := []*Endpoint{first}

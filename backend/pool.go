@@ -24,11 +24,17 @@ type Pool struct {
 	mu      sync.Mutex // guards the servers and the order of stores to current; Pick does not lock it
 	servers []*server  // the slice itself never changes
 
-	// Every Pick writes the counters. The padding keeps them off the cache line that every Pick
-	// reads.
-	_     [64]byte
-	turns [tiers]atomic.Uint64 // round robin, for each tier
-	dice  atomic.Uint64        // see roll
+	turns []turns // for each tier
+
+	// Every Pick writes the counter. The padding keeps it off the cache line that every Pick reads.
+	_    [64]byte
+	dice atomic.Uint64 // see roll
+}
+
+// turns counts the turns of a round robin. Every Pick writes it, so it fills a cache line.
+type turns struct {
+	atomic.Uint64
+	_ [56]byte
 }
 
 // New makes a pool. A Resolver or Adopt adds the endpoints of host:port servers later. The error
@@ -48,12 +54,27 @@ func New(c Config) (*Pool, error) {
 		}
 		p.servers = append(p.servers, s)
 	}
-	for i := range p.turns {
-		p.turns[i].Store(uint64(rand.Uint32()))
-	}
+	p.rank(c.Servers)
 	p.dice.Store(rand.Uint64())
 	p.publish()
 	return p, nil
+}
+
+// rank gives each server its tier: that of its backup rank among those there are.
+func (p *Pool) rank(configured []ServerConfig) {
+	var ranks []int
+	for _, c := range configured {
+		ranks = append(ranks, c.Backup)
+	}
+	slices.Sort(ranks)
+	ranks = slices.Compact(ranks)
+	for i, c := range configured {
+		p.servers[i].tier, _ = slices.BinarySearch(ranks, c.Backup)
+	}
+	p.turns = make([]turns, len(ranks))
+	for i := range p.turns {
+		p.turns[i].Store(uint64(rand.Uint32()))
+	}
 }
 
 // Name returns the pool's name as configured.
@@ -146,6 +167,6 @@ func (p *Pool) resolved(s *server) bool {
 
 // publish shows Pick the present servers. The caller holds p.mu, or p is not shared yet.
 func (p *Pool) publish() {
-	p.current.Store(newSnapshot(p.servers, p.balance))
+	p.current.Store(newSnapshot(p.servers, p.balance, p.turns))
 	p.doubt() // an endpoint that comes from another pool, or returns, may have timed out
 }

@@ -18,7 +18,7 @@ func TestConcurrentPicks(t *testing.T) {
 	const limit, pickers, picks = 2, 8, 2000
 	for _, b := range allBalances {
 		t.Run(b.String(), func(t *testing.T) {
-			list := append(weights(1, 2), ServerConfig{Address: "a.internal:443"}, ServerConfig{Address: "b.internal:443", Backup: true})
+			list := append(weights(1, 2), ServerConfig{Address: "a.internal:443"}, ServerConfig{Address: "b.internal:443", Backup: 1})
 			p := newPool(t, Config{Servers: list, Balance: b, MaxConnections: limit})
 			ctx, cancel := context.WithCancel(t.Context())
 			resolver := &Resolver{Pools: []*Pool{p}, Refresh: time.Microsecond, Lookup: changing}

@@ -94,7 +94,7 @@ func TestPickAgain(t *testing.T) {
 }
 
 func TestHasOther(t *testing.T) {
-	list := append(servers("10.0.0.1:443", "10.0.0.2:443"), ServerConfig{Address: "10.9.0.1:443", Backup: true})
+	list := append(servers("10.0.0.1:443", "10.0.0.2:443"), ServerConfig{Address: "10.9.0.1:443", Backup: 1})
 	p := newPool(t, Config{Servers: list, MaxConnections: 1})
 	one, two, spare := endpoint(t, p, "10.0.0.1:443"), endpoint(t, p, "10.0.0.2:443"), endpoint(t, p, "10.9.0.1:443")
 	want := func(when string, tried []*Endpoint, current *Endpoint, want bool) {
@@ -123,17 +123,15 @@ func TestHasOther(t *testing.T) {
 
 // rank is what Pick goes by before it balances: the lowest goes first. It is below 0 for what Pick
 // may not take.
-func rank(p *Pool, e *Endpoint, backup bool, tried []*Endpoint) int {
+func rank(p *Pool, e *Endpoint, backup int, tried []*Endpoint) int {
 	if slices.Contains(tried, e) || p.limit > 0 && e.active.Load() >= p.limit {
 		return -1
 	}
 	r := 0
 	if e.doubted() {
-		r += 4
+		r += 2 * (MaxBackup + 1)
 	}
-	if backup {
-		r += 2
-	}
+	r += 2 * backup
 	if len(tried) > 0 {
 		last := tried[len(tried)-1].AddrPort.Addr()
 		if a := e.AddrPort.Addr(); last.IsValid() && a.IsValid() && last.Is4() == a.Is4() {
@@ -148,9 +146,10 @@ func rank(p *Pool, e *Endpoint, backup bool, tried []*Endpoint) int {
 func TestPickAgreesWithModel(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		p := newPool(t, randomConfig(r))
+		c := randomConfig(r)
+		p := newPool(t, c)
 		var all, tried []*Endpoint
-		for _, tier := range p.current.Load() {
+		for _, tier := range *p.current.Load() {
 			for _, w := range tier.endpoints {
 				all = append(all, w.Endpoint)
 			}
@@ -167,13 +166,12 @@ func TestPickAgreesWithModel(t *testing.T) {
 		}
 		ranks := map[*Endpoint]int{}
 		best := -1
-		for i, tier := range p.current.Load() {
-			for _, w := range tier.endpoints {
-				n := rank(p, w.Endpoint, i == backups, tried)
-				ranks[w.Endpoint] = n
-				if n >= 0 && (best < 0 || n < best) {
-					best = n
-				}
+		for _, e := range all {
+			i := slices.IndexFunc(c.Servers, func(s ServerConfig) bool { return s.Address == e.Server })
+			n := rank(p, e, c.Servers[i].Backup, tried)
+			ranks[e] = n
+			if n >= 0 && (best < 0 || n < best) {
+				best = n
 			}
 		}
 		e := p.Pick(netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)}), tried)
@@ -186,7 +184,7 @@ func TestPickAgreesWithModel(t *testing.T) {
 func randomConfig(r *rand.Rand) Config {
 	c := Config{Balance: allBalances[r.IntN(len(allBalances))], MaxConnections: r.IntN(3)}
 	for i := range 1 + r.IntN(5) {
-		s := ServerConfig{Weight: 1 + r.IntN(3), Backup: i > 0 && r.IntN(3) == 0}
+		s := ServerConfig{Weight: 1 + r.IntN(3), Backup: []int{0, 0, 1, 2, 7, MaxBackup}[r.IntN(6)]}
 		s.Address = []string{"10.0.0.%d:443", "[2001:db8::%d]:443", "unix:/run/%d.sock"}[r.IntN(3)]
 		s.Address = fmt.Sprintf(s.Address, i+1)
 		c.Servers = append(c.Servers, s)

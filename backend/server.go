@@ -17,7 +17,7 @@ type server struct {
 	port       uint16
 	hash       uint64 // of key
 	weight     int
-	backup     bool
+	tier       int // where the backup rank stands among those of its pool
 
 	endpoints []*Endpoint // in order of address
 	gone      []*Endpoint // whose address left the answers while connections were open; used again if it returns
@@ -28,8 +28,11 @@ func newServer(c ServerConfig) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Weight < 0 || c.Weight > maxWeight {
-		return nil, fmt.Errorf("weight %d is out of range, want 1 to %d", c.Weight, maxWeight)
+	if c.Weight < 0 || c.Weight > MaxWeight {
+		return nil, fmt.Errorf("weight %d is out of range, want 1 to %d", c.Weight, MaxWeight)
+	}
+	if c.Backup < 0 || c.Backup > MaxBackup {
+		return nil, fmt.Errorf("backup %d is out of range, want 0 to %d", c.Backup, MaxBackup)
 	}
 	s := &server{
 		key:        a.String(),
@@ -39,7 +42,6 @@ func newServer(c ServerConfig) (*server, error) {
 		port:       a.Port,
 		hash:       hashString(a.String()),
 		weight:     max(c.Weight, 1),
-		backup:     c.Backup,
 	}
 	if a.Name == "" {
 		s.set([]netip.AddrPort{netip.AddrPortFrom(a.IP, a.Port)}) // zero for a Unix socket

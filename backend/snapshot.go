@@ -5,18 +5,13 @@ import (
 	"slices"
 )
 
-// The tiers of a snapshot, in the order of Pick.
-const (
-	primaries = iota
-	backups
-	tiers
-)
+// A snapshot is the state of a pool that Pick reads. It does not change once it is published. Its
+// tiers are in the order of Pick, and each has an endpoint.
+type snapshot []tier
 
-// A snapshot is the state of a pool that Pick reads. It does not change once it is published.
-type snapshot [tiers]tier
-
-// A tier holds the backups, or the other servers, that have an address.
+// A tier holds the servers of one backup rank that have an address.
 type tier struct {
+	turns     *turns // of its rank
 	groups    []group
 	endpoints []weighted // of all groups, those of one group together
 	slots     []slot     // a round of turns; for RoundRobin only
@@ -45,15 +40,16 @@ const share = 720720
 // A slot is one turn of a round: the nth one that a group has in it.
 type slot struct{ group, nth int32 }
 
-func newSnapshot(servers []*server, balance Balance) *snapshot {
-	var s snapshot
+// newSnapshot takes the counter of turns of each tier.
+func newSnapshot(servers []*server, balance Balance, counters []turns) *snapshot {
+	s := make(snapshot, len(counters))
 	for _, srv := range servers {
-		t := &s[primaries]
-		if srv.backup {
-			t = &s[backups]
-		}
-		t.add(srv)
+		s[srv.tier].add(srv)
 	}
+	for i := range s {
+		s[i].turns = &counters[i]
+	}
+	s = slices.DeleteFunc(s, func(t tier) bool { return len(t.endpoints) == 0 })
 	if balance == RoundRobin {
 		for i := range s {
 			s[i].schedule()

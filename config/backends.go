@@ -144,7 +144,7 @@ func (d *decoder) servers(name, n *yaml.Node) []Server {
 		lines[s.Address] = at.Line
 		servers = append(servers, s)
 	}
-	main := func(s Server) bool { return !s.Backup }
+	main := func(s Server) bool { return s.Backup == 0 }
 	if len(servers) > 0 && len(servers) == len(elements) && !slices.ContainsFunc(servers, main) {
 		d.Fail(n, "backend %s has only backup servers, at least one must not be", strict.Quote(name.Value))
 	}
@@ -171,14 +171,28 @@ func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
 		case "address":
 			at = d.serverAddress(v, &s)
 		case "weight":
-			if i, ok := d.Integer(v, k.Value, 1, 256); ok {
+			if i, ok := d.Integer(v, k.Value, 1, backend.MaxWeight); ok {
 				s.Weight = i
 			}
 		case "backup":
-			s.Backup = d.Boolean(v, k.Value)
+			s.Backup = d.backup(v)
 		}
 	}
 	return s, at
+}
+
+// backup reads the rank of a server: a number, or true for 1 and false for 0.
+func (d *decoder) backup(n *yaml.Node) int {
+	rank, ok := strict.Number(n, 0, backend.MaxBackup)
+	switch {
+	case ok:
+	case n.Kind == yaml.ScalarNode && n.Style == 0 && n.Value == "true":
+		rank = 1
+	case n.Kind == yaml.ScalarNode && n.Style == 0 && n.Value == "false":
+	default:
+		d.WrongType(n, "`backup`", fmt.Sprintf("true, false or a whole number from 1 to %d", backend.MaxBackup))
+	}
+	return rank
 }
 
 func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {

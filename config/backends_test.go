@@ -106,6 +106,18 @@ var backendCases = []problemCase{
 		`4:3: duplicate backend "shop", first on line 3`,
 	},
 	{
+		"ranks out of range",
+		listenLine + "backends:\n  shop: {servers: [1.2.3.4:1, {address: 1.2.3.4:2, backup: 101}, {address: 1.2.3.4:3, backup: -1}, {address: 1.2.3.4:4, backup: [1]}]}\n" + routesLine,
+		"3:60: `backup` must be true, false or a whole number from 1 to 100, got \"101\"\n" +
+			"3:95: `backup` must be true, false or a whole number from 1 to 100, got \"-1\"\n" +
+			"3:129: `backup` must be true, false or a whole number from 1 to 100, got a list",
+	},
+	{
+		"only backups of several ranks",
+		listenLine + "backends:\n  shop: {servers: [{address: 1.2.3.4:1, backup: 2}, {address: 1.2.3.4:2, backup: 1}]}\n" + routesLine,
+		`3:19: backend "shop" has only backup servers, at least one must not be`,
+	},
+	{
 		"only backups",
 		listenLine + "backends:\n  shop: {servers: [{address: 1.2.3.4:1, backup: true}]}\n" + routesLine,
 		`3:19: backend "shop" has only backup servers, at least one must not be`,
@@ -119,11 +131,11 @@ var backendCases = []problemCase{
 		"server values",
 		listenLine + "backends:\n  shop: {servers: [{address: 1.2.3.4:1, weight: 0, backup: yes}, {address: 1.2.3.4:2, weight: 257, backup: \"true\"}, {address: 1.2.3.4:3, weight: 1.5, backup: }]}\n" + routesLine,
 		"3:49: `weight` must be a whole number from 1 to 256, got \"0\"\n" +
-			"3:60: `backup` must be true or false, got \"yes\"\n" +
+			"3:60: `backup` must be true, false or a whole number from 1 to 100, got \"yes\"\n" +
 			"3:95: `weight` must be a whole number from 1 to 256, got \"257\"\n" +
-			"3:108: `backup` must be true or false, got the quoted text \"true\"\n" +
+			"3:108: `backup` must be true, false or a whole number from 1 to 100, got the quoted text \"true\"\n" +
 			"3:146: `weight` must be a whole number from 1 to 256, got \"1.5\"\n" +
-			"3:159: `backup` must be true or false, got nothing",
+			"3:159: `backup` must be true, false or a whole number from 1 to 100, got nothing",
 	},
 	{
 		"server without an address",

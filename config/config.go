@@ -103,7 +103,7 @@ type Backend struct {
 type Server struct {
 	Address string // "10.0.0.5:443", "[2001:db8::1]:443", "origin.internal:443" or "unix:/run/origin.sock"
 	Weight  int    // 1 to 256
-	Backup  bool   // used only while no other server of the backend answers
+	Backup  int    // rank: used only while no server of a lower one can be; 0 to 100
 	Line    int    // where the file names it first
 }
 

@@ -172,8 +172,11 @@ func list(servers []config.Server) string {
 	all := make([]string, len(servers))
 	for i, s := range servers {
 		all[i] = s.Address
-		if s.Backup {
+		switch {
+		case s.Backup == 1:
 			all[i] += " (backup)"
+		case s.Backup > 1:
+			all[i] += fmt.Sprintf(" (backup %d)", s.Backup)
 		}
 	}
 	return strings.Join(all, ", ")
