@@ -276,7 +276,8 @@ func (r *Resolver) interval(failures int) time.Duration {
 }
 
 func (r *Resolver) logDropped(pool, server string, ap netip.AddrPort) {
-	r.log().Warn("server address is a listener of this edge, dropped", "backend", pool, "server", server, "address", ap)
+	r.log().Warn("server address is a listener of this edge, dropped; name the origin's own address or another port",
+		"backend", pool, "server", server, "address", ap)
 }
 
 func (r *Resolver) log() *slog.Logger {

@@ -353,7 +353,7 @@ func TestForbidden(t *testing.T) {
 		r.Resolve(t.Context())
 		want := []string{"a.internal:443 (10.0.0.2:443)", "a.internal:444 (10.0.0.1:444)", "a.internal:444 (10.0.0.2:444)", "unix:/run/x.sock"}
 		wantNames(t, p, want...)
-		const dropped = `level=WARN msg="server address is a listener of this edge, dropped" backend=shop server=`
+		const dropped = `level=WARN msg="server address is a listener of this edge, dropped; name the origin's own address or another port" backend=shop server=`
 		wantLog(t, &log, dropped+`10.0.0.1:443 address=10.0.0.1:443`, dropped+`a.internal:443 address=10.0.0.1:443`)
 
 		run(t, r)

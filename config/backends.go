@@ -218,7 +218,7 @@ func (d *decoder) connectable(n *yaml.Node, what, text string) (string, bool) {
 		return "", false
 	}
 	if l, ok := d.loop(a); ok {
-		d.Fail(n, "%s %s: would connect the edge to itself, it listens on %s", what, strict.Quote(text), strict.Quote(l.String()))
+		d.Fail(n, "%s %s: would connect the edge to itself, it listens on %s; name the origin's own address or another port", what, strict.Quote(text), strict.Quote(l.String()))
 		return "", false
 	}
 	return a.String(), true

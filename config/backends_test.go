@@ -216,38 +216,38 @@ var backendCases = []problemCase{
 	{
 		"loop through every address",
 		listenLine + "backends:\n  shop: {servers: [127.0.0.1:443, 127.9.9.9:443, \"[::1]:443\", localhost:443, Localhost.:443, \"[::ffff:127.0.0.1]:443\"]}\n" + routesLine,
-		"3:20: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:35: server \"127.9.9.9:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:50: server \"[::1]:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:63: server \"localhost:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:78: server \"Localhost.:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"3:94: server \"[::ffff:127.0.0.1]:443\": would connect the edge to itself, it listens on \":443\"",
+		"3:20: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"3:35: server \"127.9.9.9:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"3:50: server \"[::1]:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"3:63: server \"localhost:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"3:78: server \"Localhost.:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"3:94: server \"[::ffff:127.0.0.1]:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port",
 	},
 	{
 		"loop through every IPv4 address",
 		"listen: [{address: \"0.0.0.0:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\", localhost:443]}}\n" + routesLine,
-		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"\n" +
-			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"",
+		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"; name the origin's own address or another port\n" +
+			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"0.0.0.0:443\"; name the origin's own address or another port",
 	},
 	{
 		"loop through every IPv6 address",
 		"listen: [{address: \"[::]:443\"}, {address: \"192.0.2.1:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\", localhost:443]}}\n" + routesLine,
-		"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"\n" +
-			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"[::]:443\"",
+		"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"; name the origin's own address or another port\n" +
+			"2:57: server \"localhost:443\": would connect the edge to itself, it listens on \"[::]:443\"; name the origin's own address or another port",
 	},
 	{
 		"loop through [::] alone",
 		"listen: [{address: \"[::]:443\"}]\nbackends: {shop: {servers: [127.0.0.1:443, \"[::1]:443\"]}}\n" + routesLine,
-		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"[::]:443\"\n" +
-			"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"",
+		"2:29: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \"[::]:443\"; name the origin's own address or another port\n" +
+			"2:44: server \"[::1]:443\": would connect the edge to itself, it listens on \"[::]:443\"; name the origin's own address or another port",
 	},
 	{
 		"loop through an address",
 		"listen: [{address: \"192.0.2.1:443\"}, {address: \"127.0.0.1:444\"}, {address: edge.example:445}, {address: localhost:446}]\nbackends: {shop: {servers: [192.0.2.1:443, localhost:444, Edge.example.:445, 127.0.0.1:446, 127.0.0.2:446]}}\n" + routesLine,
-		"2:29: server \"192.0.2.1:443\": would connect the edge to itself, it listens on \"192.0.2.1:443\"\n" +
-			"2:44: server \"localhost:444\": would connect the edge to itself, it listens on \"127.0.0.1:444\"\n" +
-			"2:59: server \"Edge.example.:445\": would connect the edge to itself, it listens on \"edge.example:445\"\n" +
-			"2:78: server \"127.0.0.1:446\": would connect the edge to itself, it listens on \"localhost:446\"",
+		"2:29: server \"192.0.2.1:443\": would connect the edge to itself, it listens on \"192.0.2.1:443\"; name the origin's own address or another port\n" +
+			"2:44: server \"localhost:444\": would connect the edge to itself, it listens on \"127.0.0.1:444\"; name the origin's own address or another port\n" +
+			"2:59: server \"Edge.example.:445\": would connect the edge to itself, it listens on \"edge.example:445\"; name the origin's own address or another port\n" +
+			"2:78: server \"127.0.0.1:446\": would connect the edge to itself, it listens on \"localhost:446\"; name the origin's own address or another port",
 	},
 }
 

@@ -74,8 +74,8 @@ var routeCases = []problemCase{
 	{
 		"inline loop",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: \"127.0.0.1:443\"}\n  - {sni: b.example, backend: \"localhost:443\"}\n",
-		"4:31: backend \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"\n" +
-			"5:31: backend \"localhost:443\": would connect the edge to itself, it listens on \":443\"",
+		"4:31: backend \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port\n" +
+			"5:31: backend \"localhost:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port",
 	},
 	{
 		"backend types",

@@ -113,7 +113,22 @@ var syntaxCases = []problemCase{
 	{
 		"at sign",
 		listenLine + "timeouts: @x\n" + routesLine,
-		`2:1: YAML syntax: found character that cannot start any token; a value that begins with a sign is quoted`,
+		`2:11: a value that begins with @ must be quoted, did you mean "@x"?`,
+	},
+	{
+		"at sign in a list",
+		listenLine + "routes:\n  - {sni: [\"@a\"], backend: b, allow: [10.0.0.0/8, @cdn.txt]}\n",
+		`3:51: a value that begins with @ must be quoted, did you mean "@cdn.txt"?`,
+	},
+	{
+		"percent sign below others",
+		listenLine + "routes:\n  - sni:\n    - a\n    - %x\n",
+		`5:7: a value that begins with % must be quoted, did you mean "%x"?`,
+	},
+	{
+		"pattern without quotes and without a space before",
+		listenLine + "routes: [{\"sni\":*.example.com, 'backend':b}]\n",
+		`2:17: a value that begins with * must be quoted, did you mean "*.example.com"?`,
 	},
 	{
 		"unknown alias",

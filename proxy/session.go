@@ -214,7 +214,7 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 var (
 	errBadName = errors.New("the server name is not a host name")
 	errLiteral = errors.New("the server name is an IP address, which counts as none")
-	errLoop    = errors.New("a server's address leads back to this edge, itself or by way of another edge")
+	errLoop    = errors.New("a server's address leads back to this edge, itself or by way of another edge: name the origin's own address")
 )
 
 // listener returns what accepted the connection; nil for the zero Conn.

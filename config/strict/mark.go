@@ -6,9 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// unquoted is what the YAML reader says of "*.example.com": it takes a value that begins with * for
-// an alias, and one that begins with & for an anchor.
-const unquoted = "did not find expected alphabetic or numeric character"
+// What the YAML reader says of values that must be quoted. It takes one that begins with * for an
+// alias, and one that begins with & for an anchor; @, ` and % begin none.
+const (
+	unquoted    = "did not find expected alphabetic or numeric character"
+	unstartable = "found character that cannot start any token"
+)
 
 var reference = regexp.MustCompile(`^[*&][0-9A-Za-z_-]+$`)
 
@@ -16,6 +19,9 @@ var reference = regexp.MustCompile(`^[*&][0-9A-Za-z_-]+$`)
 func isUnquoted(word string) bool {
 	return strings.ContainsAny(word[:1], "*&") && !reference.MatchString(word)
 }
+
+// isReserved reports whether a word is one that the YAML reader answers with unstartable.
+func isReserved(word string) bool { return strings.ContainsAny(word[:1], "@`%") }
 
 // mark returns the first value of a line that is wanted, and its column in characters. A value is
 // cut to its first word, and is not empty. Without one the column is that of the line's first
@@ -61,7 +67,7 @@ func beginsValue(before string) bool {
 	case '[', '{', ',':
 		return true
 	case ':', '-', '?':
-		return len(word) < len(before)
+		return len(word) < len(before) || strings.HasSuffix(word, `":`) || strings.HasSuffix(word, `':`)
 	}
 	return false
 }

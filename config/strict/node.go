@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -68,8 +69,11 @@ type Schema struct {
 	Keys     []string
 	Refused  []string // of Keys: those that the caller refuses, which no message suggests
 	Required []string
-	Either   []string          // of these one at least must be there, unless there are none
-	Hints    map[string]string // what to write instead of the keys that other programs have
+	Either   []string // of these one at least must be there, unless there are none
+
+	// Hints say what to write instead of the keys that other programs have. A key of this schema in
+	// such a hint is not missing as well.
+	Hints map[string]string
 }
 
 // maxKeys is more keys than any schema has.
@@ -137,11 +141,15 @@ func (s *Schema) usable() []string {
 	return slices.DeleteFunc(slices.Clone(s.Keys), refused)
 }
 
-// Misspelt reports whether the name is there under an unknown key that was probably meant to be it.
+// Misspelt reports whether the name is there under an unknown key that was probably meant to be it,
+// or that has it in its hint.
 // One slip is one problem.
 func Misspelt(n *yaml.Node, s *Schema, name string) bool {
 	for i := 0; i < len(n.Content); i += 2 {
-		if k := n.Content[i].Value; !slices.Contains(s.Keys, k) && s.Hints[k] == "" && Nearest(k, s.usable()) == name {
+		k := n.Content[i].Value
+		switch hint := s.Hints[k]; {
+		case slices.Contains(s.Keys, k):
+		case hint != "" && strings.Contains(hint, Key(name)), hint == "" && Nearest(k, s.usable()) == name:
 			return true
 		}
 	}

@@ -111,7 +111,7 @@ var syntaxHints = map[string]string{
 	"did not find expected key":                      "; is this line indented as its neighbours are?",
 	"did not find expected '-' indicator":            "; is this line indented as its neighbours are?",
 	"mapping values are not allowed in this context": "; a value with a colon is quoted",
-	"found character that cannot start any token":    "; a value that begins with a sign is quoted",
+	unstartable: "; a value that begins with a sign is quoted",
 }
 
 // syntaxError reports an error of the YAML reader.
@@ -138,22 +138,33 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 	if message == "did not find expected key" || message == "did not find expected '-' indicator" {
 		line = blockError(data, err, line)
 	}
-	if message == unquoted {
-		word, col := mark(lineText(data, line), isUnquoted)
-		if anyHost.MatchString(word) {
-			d.FailAt(line, col, "%s is no address, write %s for every address", Quote(word), Quote(word[1:]))
-			return
-		}
-		if word != "" {
-			d.FailAt(line, col, "a value that begins with %s must be quoted, did you mean %s?", word[:1], Quote(word))
-			return
-		}
+	if d.withoutQuotes(lineText(data, line), line, message) {
+		return
 	}
 	if tab := tabIndent(data, line); tab > 0 {
 		d.FailAt(line, tab, "a tab in the indentation, YAML wants spaces")
 		return
 	}
 	d.FailAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
+}
+
+// withoutQuotes reports the first value of a line that the message of the YAML reader can be about,
+// if there is one.
+func (d *Decoder) withoutQuotes(text string, line int, message string) bool {
+	wanted, ok := map[string]func(string) bool{unquoted: isUnquoted, unstartable: isReserved}[message]
+	if !ok {
+		return false
+	}
+	word, col := mark(text, wanted)
+	switch {
+	case word == "":
+		return false
+	case anyHost.MatchString(word):
+		d.FailAt(line, col, "%s is no address, write %s for every address", Quote(word), Quote(word[1:]))
+	default:
+		d.FailAt(line, col, "a value that begins with %s must be quoted, did you mean %s?", word[:1], Quote(word))
+	}
+	return true
 }
 
 // blockError finds the line of an error inside a block. The YAML reader says where the block
