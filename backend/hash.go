@@ -21,7 +21,7 @@ import (
 func (p *Pool) rendezvous(t *tier, key uint64, f *filter) (best *Endpoint) {
 	var bestScore float64
 	for _, g := range t.groups {
-		u, weight := g.draw(key), float64(g.weight)
+		u, weight := unit(key, g.hash), float64(g.weight)
 		// -ln(u) is never less than 1-u, which is quicker to compute and excludes most servers.
 		if best != nil && weight/(1-u) <= bestScore {
 			continue
@@ -49,10 +49,10 @@ func (p *Pool) rendezvousIn(ws []weighted, key uint64, f *filter) (best *Endpoin
 	return best
 }
 
-// draw hashes key and server to a number between 0 and 1, neither included: 52 bits and the half
-// are exact in a float.
-func (g *group) draw(key uint64) float64 {
-	return (float64(mix(key^g.hash)>>12) + 0.5) / (1 << 52)
+// unit hashes the keys of a client and of a choice to a number between 0 and 1, neither included:
+// 52 bits and the half are exact in a float.
+func unit(client, choice uint64) float64 {
+	return (float64(mix(client^choice)>>12) + 0.5) / (1 << 52)
 }
 
 // clientKey hashes an IPv4 address, which may be mapped into IPv6, or the /64 network of an IPv6
