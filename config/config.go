@@ -42,7 +42,8 @@ type Config struct {
 	Log      Log
 	Backends []Backend // the named ones in the file's order, then one for each inline address
 	Table    *routes.Table
-	Routes   []routes.Route // in the file's order; Backend is an index into Backends
+	Splits   []Split
+	Routes   []routes.Route // in the file's order; Backend is an index into Backends, or backend.FirstSplit and one into Splits
 	Default  routes.Route
 	NoSNI    *routes.Route // nil: Default takes the hellos without a name
 }
@@ -153,6 +154,7 @@ type decoder struct {
 	nameless    bool                      // `backends` could not be read: its names are unknown
 	lost        bool                      // `default` or `no_sni` could not be read
 	misnamed    bool                      // a listener could not be read: its name is unknown
+	splits      map[string]int            // by what they say -> index in config.Splits: many routes have the same
 	comparisons int                       // spent on suggestions for backend names
 }
 
@@ -190,5 +192,6 @@ func newDecoder(file string) *decoder {
 		labels:   map[string]int{},
 		backends: map[string]int{},
 		accesses: map[string]*routes.Access{},
+		splits:   map[string]int{},
 	}
 }

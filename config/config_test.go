@@ -283,7 +283,7 @@ func complete(c *Config) error {
 		return fmt.Errorf("Limits = %+v", c.Limits)
 	case c.Log.Access == "" || c.Log.Format == "":
 		return fmt.Errorf("Log = %+v", c.Log)
-	case c.Default.Backend < -1 || c.Default.Backend >= len(c.Backends) || c.Default.Reject == routes.RejectInherit:
+	case !goes(c, c.Default.Backend) || c.Default.Reject == routes.RejectInherit:
 		return fmt.Errorf("Default = %+v with %d backends", c.Default, len(c.Backends))
 	}
 	for i, l := range c.Listen {
@@ -292,11 +292,19 @@ func complete(c *Config) error {
 		}
 	}
 	for _, r := range c.Routes {
-		if r.Backend < 0 && r.Reject == routes.RejectInherit || r.Backend >= len(c.Backends) || len(r.SNI) == 0 || r.Line < 1 {
+		if r.Backend < 0 && r.Reject == routes.RejectInherit || !goes(c, r.Backend) || len(r.SNI) == 0 || r.Line < 1 {
 			return fmt.Errorf("route %+v with %d backends", r, len(c.Backends))
 		}
 	}
 	return completeBackends(c.Backends)
+}
+
+// goes reports whether the backend of a route is one of c, a split of c or none.
+func goes(c *Config, number int) bool {
+	if number >= backend.FirstSplit {
+		return number-backend.FirstSplit < len(c.Splits)
+	}
+	return number >= -1 && number < len(c.Backends)
 }
 
 func completeBackends(backends []Backend) error {

@@ -17,7 +17,7 @@ import (
 
 // The keys of a route beside sni, listen, from and matching, which tell routes of several names
 // apart. What has no names of its own takes these too.
-var takeKeys = []string{"alpn", "backend", "allow", "deny", "idle_timeout", "keepalive", "reject"}
+var takeKeys = []string{"alpn", "backend", "sticky", "allow", "deny", "idle_timeout", "keepalive", "reject"}
 
 var (
 	routeSchema = strict.Schema{
@@ -120,13 +120,15 @@ func misspeltCondition(route *yaml.Node) bool {
 func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread bool) {
 	r = routes.Route{Line: n.Line, Backend: -1}
 	before := d.Count()
-	var allow, deny *yaml.Node
+	var to, sticky, allow, deny *yaml.Node
 	for k, v := range d.Fields(n, s) {
 		switch k.Value {
 		case "sni":
 			r.SNI = d.patterns(v)
 		case "backend":
-			r.Backend = max(0, d.backendRef(v))
+			to = v
+		case "sticky":
+			sticky = v
 		case "allow":
 			allow = v
 		case "deny":
@@ -143,6 +145,7 @@ func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread b
 			unread = !d.condition(&r, n, k.Value, v) || unread
 		}
 	}
+	r.Backend = d.destination(to, sticky)
 	r.Access = d.clients(allow, deny)
 	if r.Backend < 0 && d.Count() == before {
 		d.rejectsAll(n)
@@ -173,7 +176,7 @@ func (d *decoder) condition(r *routes.Route, n *yaml.Node, key string, v *yaml.N
 func (d *decoder) rejectsAll(n *yaml.Node) {
 	for i := 0; i < len(n.Content); i += 2 {
 		switch k := n.Content[i]; k.Value {
-		case "allow", "deny", "idle_timeout", "keepalive":
+		case "sticky", "allow", "deny", "idle_timeout", "keepalive":
 			d.Fail(k, "%s has no effect without a backend, every client is rejected", strict.Key(k.Value))
 		}
 	}

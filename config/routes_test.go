@@ -47,7 +47,7 @@ var routeCases = []problemCase{
 	{
 		"unknown key",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: m.example, backend: shop, priority: 1}\n",
-		"4:37: unknown key `priority`, want one of `sni`, `listen`, `from`, `matching`, `alpn`, `backend`, `allow`, `deny`, `idle_timeout`, `keepalive`, `reject`",
+		"4:37: unknown key `priority`, want one of `sni`, `listen`, `from`, `matching`, `alpn`, `backend`, `sticky`, `allow`, `deny`, `idle_timeout`, `keepalive`, `reject`",
 	},
 	{
 		"duplicate key",
@@ -79,9 +79,9 @@ var routeCases = []problemCase{
 	},
 	{
 		"backend types",
-		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: }\n  - {sni: b.example, backend: [shop]}\n  - {sni: c.example, backend: \"\"}\n",
+		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: a.example, backend: }\n  - {sni: b.example, backend: {shop: 1}}\n  - {sni: c.example, backend: \"\"}\n",
 		"4:31: `backend` has no value\n" +
-			"5:31: `backend` must be a single value, got a list\n" +
+			"5:31: `backend` must be a name, an address or a list of them, got a mapping\n" +
 			"6:31: `backend` is empty",
 	},
 	{
@@ -224,8 +224,8 @@ var routeCases = []problemCase{
 	},
 	{
 		"unreadable backend of no_sni is one problem",
-		listenLine + "routes: []\nno_sni: {backend: [10.0.0.5:443]}\n",
-		"3:19: `backend` must be a single value, got a list",
+		listenLine + "routes: []\nno_sni: {backend: {10.0.0.5:443}}\n",
+		"3:19: `backend` must be a name, an address or a list of them, got a mapping",
 	},
 	{
 		"default values",

@@ -30,10 +30,11 @@ type Decision struct {
 	Reject    routes.Reject
 }
 
-// Decide looks a query up. It reads nothing but c and the query, allocates
-// nothing and never waits, so that streams and datagrams can share it.
+// Decide looks a query up. It reads nothing but c and the query, and throws
+// dice where a route has several backends. It allocates nothing and never
+// waits, so that streams and datagrams can share it.
 func (c *Config) Decide(q Query) Decision {
-	return c.decision(c.Table.Lookup(routes.Query{
+	return c.decision(q.Client, c.Table.Lookup(routes.Query{
 		Name: q.Name, ALPN: q.ALPN, Client: q.Client, Listener: c.place(q.Listener),
 	}))
 }
@@ -41,10 +42,10 @@ func (c *Config) Decide(q Query) Decision {
 // DecideWithout is Decide for a client that is sent to r without a hello. The
 // query has no name.
 func (c *Config) DecideWithout(r *routes.Route, q Query) Decision {
-	return c.decision(c.Table.Admit(r, q.Client, c.place(q.Listener)))
+	return c.decision(q.Client, c.Table.Admit(r, q.Client, c.place(q.Listener)))
 }
 
-func (c *Config) decision(m routes.Match) Decision {
+func (c *Config) decision(client netip.Addr, m routes.Match) Decision {
 	d := Decision{
 		Route: m.Route, Outcome: m.Outcome, Literal: m.Literal,
 		Idle: c.Idle, Keepalive: c.Keepalive, Reject: m.Reject,
@@ -59,7 +60,7 @@ func (c *Config) decision(m routes.Match) Decision {
 	}
 	switch m.Outcome {
 	case routes.Matched, routes.MatchedDefault, routes.MatchedNoName:
-		d.Pool = c.Pools[m.Route.Backend]
+		d.Pool = c.pool(m.Route.Backend, client)
 	case routes.NoName:
 		d.Reason = NoSNI
 	case routes.BadName:
@@ -72,4 +73,12 @@ func (c *Config) decision(m routes.Match) Decision {
 		d.Reason = NoRoute
 	}
 	return d
+}
+
+// pool returns the one that the backend of a route stands for.
+func (c *Config) pool(number int, client netip.Addr) *backend.Pool {
+	if number < backend.FirstSplit {
+		return c.Pools[number]
+	}
+	return c.Splits[number-backend.FirstSplit].Pick(client)
 }

@@ -34,11 +34,33 @@ func pool(b config.Backend) (*backend.Pool, error) {
 	return backend.New(c)
 }
 
-func proxyConfig(c *config.Config, pools []*backend.Pool, r room) *proxy.Config {
+// splits makes the splits of c among its pools.
+func splits(c *config.Config, pools []*backend.Pool) ([]*backend.Split, error) {
+	all := make([]*backend.Split, 0, len(c.Splits))
+	for _, s := range c.Splits {
+		split, err := newSplit(s, pools)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, split)
+	}
+	return all, nil
+}
+
+func newSplit(s config.Split, pools []*backend.Pool) (*backend.Split, error) {
+	var among []*backend.Pool
+	for _, b := range s.Backends {
+		among = append(among, pools[b])
+	}
+	return backend.NewSplit(among, s.Weights, s.Sticky)
+}
+
+func proxyConfig(c *config.Config, pools []*backend.Pool, splits []*backend.Split, r room) *proxy.Config {
 	return &proxy.Config{
 		Table:     c.Table,
 		Listeners: rules(c.Listen),
 		Pools:     pools,
+		Splits:    splits,
 		Timeouts: relay.Timeouts{
 			Hello:     c.Timeouts.Hello,
 			Connect:   c.Timeouts.Connect,

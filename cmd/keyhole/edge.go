@@ -53,7 +53,7 @@ func (e *edge) prepare(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err // before a call fails for want of a descriptor
 	}
-	if e.server, err = proxy.New(proxyConfig(c, nil, r), e.access, e.log); err != nil {
+	if e.server, err = proxy.New(proxyConfig(c, nil, nil, r), e.access, e.log); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(relay.LoopsApart*relay.Processors + spareProcs)

@@ -116,7 +116,7 @@ func (q *question) find(c *config.Config, from netip.Addr, listener int) finding
 		a.consequence = fmt.Sprintf("rejected with a TCP reset before all that: the listener does not let %s in", from)
 		return a
 	}
-	a.consequence = consequence(c, a.Match)
+	a.consequence = consequence(c, a.Match, from)
 	return a
 }
 
@@ -146,14 +146,10 @@ func clientAddress(s string) (netip.Addr, error) {
 }
 
 // consequence returns what the edge does with a client, after the outcome of its look-up.
-func consequence(c *config.Config, m routes.Match) string {
+func consequence(c *config.Config, m routes.Match, from netip.Addr) string {
 	switch m.Outcome {
 	case routes.Matched, routes.MatchedDefault, routes.MatchedNoName:
-		b := c.Backends[m.Route.Backend]
-		if len(b.Servers) == 1 && b.Servers[0].Address == b.Name {
-			return "goes to " + b.Name
-		}
-		return fmt.Sprintf("goes to backend %s: %s", b.Name, list(b.Servers))
+		return goesTo(c, m.Route.Backend, from)
 	}
 	alert := "unrecognized_name"
 	if m.Outcome == routes.BadName {
@@ -165,21 +161,6 @@ func consequence(c *config.Config, m routes.Match) string {
 		routes.RejectReset:   "a TCP reset",
 		routes.RejectSilence: "silence",
 	}[m.Reject]
-}
-
-// list returns the servers of a backend, as configured.
-func list(servers []config.Server) string {
-	all := make([]string, len(servers))
-	for i, s := range servers {
-		all[i] = s.Address
-		switch {
-		case s.Backup == 1:
-			all[i] += " (backup)"
-		case s.Backup > 1:
-			all[i] += fmt.Sprintf(" (backup %d)", s.Backup)
-		}
-	}
-	return strings.Join(all, ", ")
 }
 
 // oneName wants a server name, which may be empty, or none with --no-sni.

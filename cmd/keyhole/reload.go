@@ -17,6 +17,7 @@ const nameTime = time.Second
 type plan struct {
 	config    *config.Config
 	pools     []*backend.Pool
+	splits    []*backend.Split
 	room      room
 	resolver  *backend.Resolver
 	listeners int // that the resolver knows of
@@ -31,6 +32,9 @@ func (e *edge) newPlan(ctx context.Context, c *config.Config, before []*backend.
 		return nil, err
 	}
 	if p.pools, err = pools(c, before); err != nil {
+		return nil, err
+	}
+	if p.splits, err = splits(c, p.pools); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, nameTime)
@@ -65,7 +69,7 @@ func (e *edge) use(p *plan) {
 		p.resolver = e.resolver(p.pools)
 	}
 	e.plan = p
-	e.server.Reload(proxyConfig(p.config, p.pools, p.room))
+	e.server.Reload(proxyConfig(p.config, p.pools, p.splits, p.room))
 	e.resolve(p.resolver)
 }
 

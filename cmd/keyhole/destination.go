@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"keyhole/backend"
+	"keyhole/config"
+)
+
+// goesTo says where the backend of a route sends a client.
+func goesTo(c *config.Config, number int, from netip.Addr) string {
+	if number < backend.FirstSplit {
+		return "goes to " + shownBackend(&c.Backends[number])
+	}
+	s := c.Splits[number-backend.FirstSplit]
+	chosen := -1
+	text := "goes by weight, each connection anew, to"
+	if s.Sticky {
+		text = "goes by weight, always the same for one client address, to"
+		chosen = stickyChoice(c, s, from)
+	}
+	sum := 0
+	for _, w := range s.Weights {
+		sum += w
+	}
+	for i, b := range s.Backends {
+		share := fmt.Sprintf("%.3g%%", 100*float64(s.Weights[i])/float64(sum))
+		text += fmt.Sprintf("\n  %-6s %s", share, shownBackend(&c.Backends[b]))
+	}
+	if chosen >= 0 {
+		text += fmt.Sprintf("\nof these %s gets %s", from, c.Backends[chosen].Name)
+	}
+	return text
+}
+
+// stickyChoice returns the backend that a client gets of a split; -1 for an unknown client.
+func stickyChoice(c *config.Config, s config.Split, from netip.Addr) int {
+	if !from.IsValid() {
+		return -1
+	}
+	pools := make([]*backend.Pool, len(c.Backends))
+	for _, b := range s.Backends {
+		p, err := pool(c.Backends[b])
+		if err != nil {
+			return -1
+		}
+		pools[b] = p
+	}
+	split, err := newSplit(s, pools)
+	if err != nil {
+		return -1
+	}
+	chosen := split.Pick(from)
+	for _, b := range s.Backends {
+		if pools[b] == chosen {
+			return b
+		}
+	}
+	return -1
+}
+
+// shownBackend returns a backend with its servers, or the address that is one.
+func shownBackend(b *config.Backend) string {
+	if len(b.Servers) == 1 && b.Servers[0].Address == b.Name {
+		return b.Name
+	}
+	return fmt.Sprintf("backend %s: %s", b.Name, list(b.Servers))
+}
+
+// list returns the servers of a backend, as configured.
+func list(servers []config.Server) string {
+	all := make([]string, len(servers))
+	for i, s := range servers {
+		all[i] = s.Address
+		switch {
+		case s.Backup == 1:
+			all[i] += " (backup)"
+		case s.Backup > 1:
+			all[i] += fmt.Sprintf(" (backup %d)", s.Backup)
+		}
+	}
+	return strings.Join(all, ", ")
+}
