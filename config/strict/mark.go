@@ -6,6 +6,13 @@ import (
 	"unicode/utf8"
 )
 
+// What the YAML reader says of a list or a mapping that does not go on as it should.
+const (
+	unclosedList    = "did not find expected ',' or ']'"
+	unclosedMapping = "did not find expected ',' or '}'"
+	noContent       = "did not find expected node content"
+)
+
 // What the YAML reader says of values that must be quoted. It takes one that begins with * for an
 // alias, and one that begins with & for an anchor; @, ` and % begin none.
 const (

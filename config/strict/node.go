@@ -12,24 +12,72 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A Decoder walks the nodes of one file. A method that reads a value reports what is wrong with it
-// and returns false; the caller goes on with the rest, so that one run finds every problem.
+// A Decoder walks the nodes of a file, or of several, one after the other. A method that reads a
+// value reports what is wrong with it and returns false; the caller goes on with the rest, so that
+// one run finds every problem.
 type Decoder struct {
-	File     string // its name in problems
-	Wanted   string // what an empty file lacks: "at least `listen` and `routes`"
+	File   string // the file that the nodes are of, as problems name it
+	Wanted string // what an empty file lacks: "at least `listen` and `routes`"; "": nothing
+
+	// LookupEnv returns the text of ${NAME} in a value; nil: ${ means nothing.
+	LookupEnv func(name string) (string, bool)
+
+	files    map[string]int // where each stands in the order of reading
 	problems Problems
+	silenced int                   // problems that were not reported, see Fail
+	origins  map[*yaml.Node]origin // of the values with ${
 }
 
-// Problems returns the problems found so far, sorted by position, or nil.
-func (d *Decoder) Problems() Problems { return d.problems.sorted() }
+// In calls read with another file for File.
+func (d *Decoder) In(file string, read func()) {
+	before := d.File
+	d.File = file
+	d.enter()
+	read()
+	d.File = before
+}
+
+// enter gives File its place in the order of the files.
+func (d *Decoder) enter() {
+	if d.files == nil {
+		d.files = map[string]int{}
+	}
+	if _, ok := d.files[d.File]; !ok {
+		d.files[d.File] = len(d.files)
+	}
+}
+
+// Place says where a line is: "on line 12" of File, "in conf.d/a.yaml:12" of another.
+func (d *Decoder) Place(file string, line int) string {
+	if file == d.File {
+		return fmt.Sprintf("on line %d", line)
+	}
+	return fmt.Sprintf("in %s:%d", file, line)
+}
+
+// Problems returns the problems found so far, or nil. They are sorted by position, and the files are
+// in the order in which they were read.
+func (d *Decoder) Problems() Problems { return d.problems.sorted(d.files) }
 
 // Count is the number of problems found so far.
-func (d *Decoder) Count() int { return len(d.problems) }
+func (d *Decoder) Count() int { return len(d.problems) + d.silenced }
 
-// Fail reports a problem at a node.
+// Fail reports a problem at a node. A value whose ${NAME} could not be replaced has its problem
+// already.
 func (d *Decoder) Fail(n *yaml.Node, format string, args ...any) {
-	d.FailAt(n.Line, n.Column, format, args...)
+	o, ok := d.origins[n]
+	switch {
+	case !ok:
+		d.FailAt(n.Line, n.Column, format, args...)
+	case o.unread:
+		d.silenced++
+	default:
+		d.FailAt(n.Line, n.Column, "%s", o.byName(fmt.Sprintf(format, args...), n.Value))
+	}
 }
+
+// FailedBefore counts a problem that is reported elsewhere.
+func (d *Decoder) FailedBefore() { d.silenced++ }
 
 // FailAt reports a problem at a line and a column, both from 1.
 func (d *Decoder) FailAt(line, col int, format string, args ...any) {

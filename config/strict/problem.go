@@ -34,7 +34,7 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Col, p.Message)
 }
 
-// Problems is everything wrong in a configuration file, sorted by position.
+// Problems is everything wrong in a configuration, sorted by file and position.
 type Problems []Problem
 
 // Error returns one problem a line.
@@ -49,9 +49,10 @@ func (ps Problems) Error() string {
 	return b.String()
 }
 
-func (ps Problems) sorted() Problems {
+// sorted sorts by file, in that order, and by position.
+func (ps Problems) sorted(order map[string]int) Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
 	return slices.Compact(ps)
 }

@@ -14,12 +14,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Root turns the text into the root node of its only document, without the parts of YAML that are
-// refused. It returns nil, with a problem reported, when there is none.
+// Root turns the text of File into the root node of its only document, without the parts of YAML
+// that are refused. It returns nil, with a problem reported unless Wanted is "", when there is none.
 func (d *Decoder) Root(data []byte) *yaml.Node {
+	d.enter()
 	root := d.syntax(data)
 	if root != nil {
 		d.vet(root)
+		if d.LookupEnv != nil && bytes.Contains(data, []byte("${")) {
+			d.expand(root)
+		}
 	}
 	return root
 }
@@ -41,7 +45,7 @@ func (d *Decoder) syntax(data []byte) *yaml.Node {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		d.FailAt(1, 1, "the configuration is empty, want %s", d.Wanted)
+		d.empty(1, 1)
 		return nil
 	case err != nil:
 		d.syntaxError(data, err)
@@ -49,10 +53,16 @@ func (d *Decoder) syntax(data []byte) *yaml.Node {
 	}
 	root := doc.Content[0]
 	if IsNull(root) {
-		d.Fail(root, "the configuration is empty, want %s", d.Wanted)
+		d.empty(root.Line, root.Column)
 		return nil
 	}
 	return root
+}
+
+func (d *Decoder) empty(line, col int) {
+	if d.Wanted != "" {
+		d.FailAt(line, col, "the configuration is empty, want %s", d.Wanted)
+	}
 }
 
 // readable reports whether the text is UTF-8 without control characters, the only text that the
@@ -100,8 +110,8 @@ var (
 // counted from one.
 var parserMessages = []string{
 	"did not find expected <stream-start>", "did not find expected <document start>",
-	"did not find expected node content", "did not find expected '-' indicator",
-	"did not find expected key", "did not find expected ',' or ']'", "did not find expected ',' or '}'",
+	noContent, "did not find expected '-' indicator",
+	"did not find expected key", unclosedList, unclosedMapping,
 	"found undefined tag handle", "found duplicate %YAML directive", "found incompatible YAML document",
 	"found duplicate %TAG directive",
 }
@@ -138,7 +148,7 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 	if message == "did not find expected key" || message == "did not find expected '-' indicator" {
 		line = blockError(data, err, line)
 	}
-	if d.withoutQuotes(lineText(data, line), line, message) {
+	if d.withoutQuotes(lineText(data, line), line, message) || d.variableInFlow(data, line, message) {
 		return
 	}
 	if tab := tabIndent(data, line); tab > 0 {
