@@ -51,18 +51,17 @@ func (d *decoder) namedBackends(n *yaml.Node) {
 		d.WrongType(n, "`backends`", "a mapping of names to backends")
 		return
 	}
-	lines := make(map[string]int, len(n.Content)/2)
 	for i := 0; i < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		named := d.backendName(k)
 		if k.Kind != yaml.ScalarNode || k.Tag == "!!merge" {
 			continue
 		}
-		if line, ok := lines[k.Value]; ok {
-			d.Fail(k, "duplicate backend %s, first on line %d", strict.Quote(k.Value), line)
+		if first, ok := d.named[k.Value]; ok {
+			d.Fail(k, "duplicate backend %s, first %s", strict.Quote(k.Value), d.Place(first.file, first.line))
 			continue
 		}
-		lines[k.Value] = k.Line
+		d.named[k.Value] = place{d.File, k.Line}
 		d.backends[k.Value] = len(d.config.Backends)
 		if named {
 			d.names = append(d.names, k.Value)

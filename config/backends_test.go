@@ -253,7 +253,7 @@ var backendCases = []problemCase{
 
 // Ten thousand routes that name missing backends do not take minutes.
 func TestSuggestionsAreBounded(t *testing.T) {
-	d := newDecoder("k.yaml")
+	d := newDecoder("k.yaml", Source{})
 	d.names = make([]string, 1<<18)
 	for i := range d.names {
 		d.names[i] = "b"

@@ -22,6 +22,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -121,7 +122,13 @@ func Load(file string) (*Config, error) {
 // Parse validates the text of a configuration; file is its name in messages. The error is Problems,
 // sorted by line.
 func Parse(file string, data []byte) (*Config, error) {
-	d := newDecoder(file)
+	return Source{}.Parse(file, data)
+}
+
+// Parse is the function Parse for files and an environment that are read from s.
+func (s Source) Parse(file string, data []byte) (*Config, error) {
+	d := newDecoder(file, s.complete())
+	d.size = int64(len(data))
 	if root := d.Root(data); root != nil {
 		d.document(root)
 	}
@@ -142,9 +149,21 @@ func (l *Listener) Label() string {
 	return l.Address
 }
 
-// A decoder reads one file.
+// A place is a line of a file.
+type place struct {
+	file string
+	line int
+}
+
+// A decoder reads a file and those that it includes.
 type decoder struct {
 	strict.Decoder
+	routeNodes  []*yaml.Node     // of config.Routes
+	named       map[string]place // where each named backend is
+	source      Source
+	size        int64                     // of all files that were read
+	parts       []part                    // the included files
+	networks    map[string][]netip.Prefix // of the files of networks, by path
 	config      *Config
 	listeners   []listener
 	labels      map[string]int            // name of a listener -> index in config.Listen
@@ -172,9 +191,10 @@ func (d *decoder) word(n *yaml.Node, name string, words []string, later ...strin
 	d.Choice(n, name, words...)
 }
 
-func newDecoder(file string) *decoder {
+func newDecoder(file string, s Source) *decoder {
 	return &decoder{
-		Decoder: strict.Decoder{File: file, Wanted: "at least `listen` and `routes`"},
+		Decoder: strict.Decoder{File: file, Wanted: "at least `listen` and `routes`", LookupEnv: s.LookupEnv},
+		source:  s,
 		config: &Config{
 			File: file,
 			Timeouts: Timeouts{
@@ -191,6 +211,8 @@ func newDecoder(file string) *decoder {
 		},
 		labels:   map[string]int{},
 		backends: map[string]int{},
+		named:    map[string]place{},
+		networks: map[string][]netip.Prefix{},
 		accesses: map[string]*routes.Access{},
 		splits:   map[string]int{},
 	}

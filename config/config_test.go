@@ -206,6 +206,8 @@ func TestSchema(t *testing.T) {
 		{`backends: {shop: {` + server + `, max_connections: 0}}`, true},
 		{`routes: [{sni: a.example, alpn: [h2], backend: "10.0.0.5:443", allow: [192.0.2.0/24], idle_timeout: 10m, keepalive: off, reject: reset}]`, true},
 		{`routes: [{sni: a.example, reject: alert}, {sni: b.example, backend: "10.0.0.5:443"}]`, true},
+		{`routes: [{sni: a.example, backend: [{name: "10.0.0.5:443", weight: 9}, "10.0.0.6:443"], sticky: client}]`, true},
+		{`include: "*.none"`, true},
 		{`no_sni: {reject: close}`, true},
 		{`no_sni: {backend: "10.0.0.5:443"}`, true},
 		{`default: {reject: alert}`, true},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -16,13 +17,14 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(example)
 	f.Add([]byte(listenLine + routesLine))
+	f.Add([]byte(listenLine + "include: [a*, b]\nroutes: [{sni: a.example, backend: \"${A}\", allow: [\"@c\"]}]\n"))
 	for _, cases := range [][]problemCase{syntaxCases, settingsCases, listenCases, backendCases, routeCases} {
 		for _, c := range cases {
 			f.Add([]byte(c.text))
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse("k.yaml", data)
+		c, err := Source{ReadFile: noFile, ReadDir: noFolder, LookupEnv: env("A", "10.0.0.5:443")}.Parse("k.yaml", data)
 		if err == nil {
 			if err := complete(c); err != nil {
 				t.Error(err)
@@ -46,3 +48,7 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func noFile(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }
+
+func noFolder(string) ([]fs.DirEntry, error) { return nil, fs.ErrNotExist }

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -49,21 +48,23 @@ var (
 	}
 )
 
-// routes reads the list of routes and builds the table.
+// routes reads the list of routes of one file.
 func (d *decoder) routes(n *yaml.Node) {
 	if n.Kind != yaml.SequenceNode {
 		d.WrongType(n, "`routes`", "a list")
 		return
 	}
-	before := d.Count()
-	d.config.Routes = make([]routes.Route, 0, len(n.Content))
-	nodes := make([]*yaml.Node, 0, len(n.Content)) // of config.Routes
 	for _, e := range n.Content {
 		if r := d.route(e); len(r.SNI) > 0 {
 			d.config.Routes = append(d.config.Routes, r)
-			nodes = append(nodes, e)
+			d.routeNodes = append(d.routeNodes, e)
 		}
 	}
+}
+
+// table builds the table of the routes of all files. They were read without a problem when there
+// were as many before; n is the place for one of all routes.
+func (d *decoder) table(n *yaml.Node, before int) {
 	if d.Count() == before && !d.lost && d.forwardsNothing() {
 		d.Fail(n, "no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded")
 		return
@@ -72,7 +73,7 @@ func (d *decoder) routes(n *yaml.Node) {
 	var conflicts routes.Conflicts
 	switch {
 	case errors.As(err, &conflicts):
-		d.conflicts(conflicts, nodes)
+		d.conflicts(conflicts)
 	case err != nil:
 		d.Fail(n, "routes: %v", err)
 	}
@@ -118,7 +119,7 @@ func misspeltCondition(route *yaml.Node) bool {
 // take reads a mapping that says where connections go: a route, or what has no names. It also
 // reports whether a condition could not be read.
 func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread bool) {
-	r = routes.Route{Line: n.Line, Backend: -1}
+	r = routes.Route{File: d.fileOfRoute(), Line: n.Line, Backend: -1}
 	before := d.Count()
 	var to, sticky, allow, deny *yaml.Node
 	for k, v := range d.Fields(n, s) {
@@ -268,6 +269,10 @@ func (d *decoder) clients(allow, deny *yaml.Node) *routes.Access {
 	if allow == nil && deny == nil {
 		return nil
 	}
+	key := d.listKey(allow) + "\n" + d.listKey(deny)
+	if a := d.accesses[key]; a != nil {
+		return a
+	}
 	before := d.Count()
 	var allowed, denied []netip.Prefix
 	if allow != nil {
@@ -279,10 +284,6 @@ func (d *decoder) clients(allow, deny *yaml.Node) *routes.Access {
 	if d.Count() > before {
 		return nil
 	}
-	key := fmt.Sprint(allowed, denied)
-	if a := d.accesses[key]; a != nil {
-		return a
-	}
 	a, err := routes.NewAccess(allowed, denied)
 	if err != nil {
 		d.Fail(deny, "%v", err)
@@ -292,40 +293,34 @@ func (d *decoder) clients(allow, deny *yaml.Node) *routes.Access {
 	return a
 }
 
-// prefixes reads a list of networks.
+// prefixes reads a list of networks, some of which may be in files.
 func (d *decoder) prefixes(n *yaml.Node, name string) []netip.Prefix {
-	var out []netip.Prefix
+	var lists [][]netip.Prefix // of the files
+	var own []netip.Prefix
 	seen := map[netip.Prefix]bool{}
 	for e, s := range d.Texts(n, name) {
-		p, ok := parsePrefix(s)
+		if file, ok := strings.CutPrefix(s, "@"); ok {
+			lists = append(lists, d.networkFile(e, name, file))
+			continue
+		}
+		p, wrong := parseNetwork(s)
 		switch {
-		case !ok:
-			d.Fail(e, "%s %s: not an address or a network, write 192.0.2.7 or 192.0.2.0/24", name, strict.Quote(s))
-		case p != p.Masked():
-			d.Fail(e, "%s %s: has bits set beyond its length, did you mean %s?", name, strict.Quote(s), strict.Quote(p.Masked().String()))
+		case wrong != "":
+			d.Fail(e, "%s %s: %s", name, strict.Quote(s), wrong)
 		case seen[p]:
 			d.Fail(e, "duplicate network %s", strict.Quote(s))
 		default:
 			seen[p] = true
-			out = append(out, p)
+			own = append(own, p)
 		}
 	}
-	return out
-}
-
-// parsePrefix reads a network or a single address. A mapped IPv4 network, ::ffff:192.0.2.0/120,
-// becomes the IPv4 network: a client's address is unmapped.
-func parsePrefix(s string) (netip.Prefix, bool) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), err == nil && a.Zone() == ""
+	if len(lists) == 0 {
+		return own
 	}
-	p, err := netip.ParsePrefix(s)
-	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	if len(own) > 0 {
+		lists = append(lists, own)
 	}
-	return p, err == nil
+	return join(lists)
 }
 
 func (d *decoder) reject(n *yaml.Node) routes.Reject {
@@ -359,17 +354,25 @@ func (d *decoder) otherwise(n *yaml.Node, s *strict.Schema) *routes.Route {
 }
 
 // conflicts reports each pattern that two routes claim, at the later one.
-func (d *decoder) conflicts(conflicts routes.Conflicts, nodes []*yaml.Node) {
+func (d *decoder) conflicts(conflicts routes.Conflicts) {
 	positions := map[int]map[string]*yaml.Node{}
 	at := func(route int, pattern string) *yaml.Node {
 		if positions[route] == nil {
-			positions[route] = patternNodes(nodes[route])
+			positions[route] = patternNodes(d.routeNodes[route])
 		}
 		return positions[route][pattern]
 	}
 	for _, c := range conflicts {
-		d.Fail(at(c.Second, c.Pattern), "%s%s is already routed on line %d", strict.Quote(c.Pattern), c.Terms(), at(c.First, c.Pattern).Line)
+		d.In(d.fileOf(c.Second), func() {
+			first := d.Place(d.fileOf(c.First), at(c.First, c.Pattern).Line)
+			d.Fail(at(c.Second, c.Pattern), "%s%s is already routed %s", strict.Quote(c.Pattern), c.Terms(), first)
+		})
 	}
+}
+
+// fileOf returns the file of a route.
+func (d *decoder) fileOf(route int) string {
+	return cmp.Or(d.config.Routes[route].File, d.config.File)
 }
 
 // patternNodes returns the scalar of each pattern of a route.

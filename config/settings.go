@@ -15,7 +15,7 @@ import (
 var rootSchema = strict.Schema{
 	What:     "the configuration",
 	Want:     "a mapping with `listen` and `routes`",
-	Keys:     []string{"listen", "admin", "timeouts", "limits", "log", "backends", "routes", "default", "no_sni"},
+	Keys:     []string{"listen", "include", "admin", "timeouts", "limits", "log", "backends", "routes", "default", "no_sni"},
 	Refused:  []string{"admin"},
 	Required: []string{"listen", "routes"},
 	Hints:    peerSections,
@@ -45,11 +45,23 @@ var peerSections = map[string]string{
 	"table":            "write `routes`",
 }
 
+// withInclude is rootSchema for a file whose routes may be in others.
+var withInclude = func() strict.Schema {
+	s := rootSchema
+	s.Required = []string{"listen"}
+	return s
+}()
+
 // document reads the sections in the order of their dependencies: servers are checked against
 // listeners, and routes name backends.
 func (d *decoder) document(root *yaml.Node) {
-	sections := map[string]*yaml.Node{}
-	for k, v := range d.Fields(root, &rootSchema) {
+	sections, schema := map[string]*yaml.Node{}, &rootSchema
+	misspelt := func(name string) bool { return strict.Misspelt(root, &rootSchema, name) }
+	includes := has(root, "include") || misspelt("include")
+	if includes {
+		schema = &withInclude
+	}
+	for k, v := range d.Fields(root, schema) {
 		if k.Value == "admin" {
 			d.unsupported(k, k.Value)
 		}
@@ -64,14 +76,33 @@ func (d *decoder) document(root *yaml.Node) {
 	read("timeouts", d.timeouts)
 	read("limits", d.limits)
 	read("log", d.log)
-	d.nameless = sections["backends"] == nil && strict.Misspelt(root, &rootSchema, "backends")
-	read("backends", d.namedBackends)
+	read("include", d.include)
+	d.nameless = d.nameless || sections["backends"] == nil && misspelt("backends") || misspelt("include")
+	d.parts = append([]part{{d.File, sections}}, d.parts...)
+	d.each("backends", d.namedBackends)
 	before := d.Count()
 	d.listenersOwn()
 	read("default", d.defaultRoute)
 	read("no_sni", func(n *yaml.Node) { d.config.NoSNI = d.otherwise(n, &noSNISchema) })
-	d.lost = d.misnamed || d.Count() > before || strict.Misspelt(root, &rootSchema, "default") || strict.Misspelt(root, &rootSchema, "no_sni")
-	read("routes", d.routes)
+	d.lost = d.misnamed || d.nameless || d.Count() > before || misspelt("default") || misspelt("no_sni")
+	before = d.Count()
+	d.reserve()
+	d.each("routes", d.routes)
+	if at := sections["routes"]; at != nil {
+		d.table(at, before)
+	} else if includes {
+		d.table(root, before)
+	}
+}
+
+// has reports whether a mapping has a key.
+func has(n *yaml.Node, key string) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Kind == yaml.MappingNode
+		}
+	}
+	return false
 }
 
 var timeoutsSchema = strict.Schema{

@@ -55,15 +55,15 @@ func read(t *testing.T, name string) string {
 
 var (
 	block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
-	shown = regexp.MustCompile(`(?m)^\$ keyhole (explain|check) ?(.*)\n((?:[^$\n].*\n)+)`)
-	named = regexp.MustCompile(`^# (\w+\.yaml)\n`)
+	shown = regexp.MustCompile(`(?m)^\$ (?:(\w+)=(\S+) )?keyhole (explain|check) ?(.*)\n((?:[^$\n].*\n)+)`)
+	named = regexp.MustCompile(`^# ([\w./]+\.(?:yaml|txt))\n`)
 	link  = regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`)
 )
 
 // TestDocumentsRun shows that the examples in the documents are right. A whole configuration has no
-// problem, unless its first line is "# NAME.yaml". `keyhole explain` and `keyhole check` print the
-// lines below them, with the last configuration above in keyhole.yaml, and the named ones in
-// NAME.yaml.
+// problem, unless its first line is "# NAME.yaml". `keyhole explain` and `keyhole check`, perhaps
+// with a variable of the environment before them, print the lines below them, with the last
+// configuration above in keyhole.yaml, and the named ones in NAME.yaml.
 func TestDocumentsRun(t *testing.T) {
 	ran := 0
 	for name, text := range documents(t) {
@@ -71,11 +71,15 @@ func TestDocumentsRun(t *testing.T) {
 			t.Chdir(t.TempDir())
 			for _, b := range block.FindAllStringSubmatch(text, -1) {
 				switch b[1] {
-				case "yaml":
+				case "yaml", "text":
 					keep(t, name, b[2])
 				case "console":
 					for _, c := range shown.FindAllStringSubmatch(b[2], -1) {
-						runShown(t, append([]string{c[1]}, strings.Fields(c[2])...), c[3])
+						if c[1] != "" {
+							t.Setenv(c[1], c[2])
+						}
+						runShown(t, append([]string{c[3]}, strings.Fields(c[4])...), c[5])
+						os.Unsetenv(c[1])
 						ran++
 					}
 				}
@@ -97,6 +101,9 @@ func keep(t *testing.T, document, text string) {
 		return
 	} else if _, err := config.Parse(document, []byte(text)); err != nil {
 		t.Error(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

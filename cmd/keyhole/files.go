@@ -20,16 +20,15 @@ import (
 // at its other end, and a file system may hang.
 const fileTime = 10 * time.Second
 
-// maxFile is the size of the largest configuration, in bytes. It ends the reading of /dev/zero and
-// the like.
-const maxFile = 256 << 20
+// maxFile ends the reading of /dev/zero and the like.
+const maxFile = config.MaxFile
 
 // load reads the configuration. A file that cannot be read is a mistake in usage, like a mistake in
 // the file.
 func load(file string) (*config.Config, error) {
 	data, err := readFile(file, fileTime)
 	if err == nil {
-		return config.Parse(file, data)
+		return source(fileTime).Parse(file, data)
 	}
 	err = fmt.Errorf("configuration: %w", err)
 	switch {
