@@ -5,44 +5,39 @@ import (
 	"testing"
 )
 
-// splitPools makes pools of those names, each with one server.
-func splitPools(t testing.TB, names ...string) []*Pool {
-	t.Helper()
-	var all []*Pool
-	for _, n := range names {
-		p, err := New(Config{Name: n, Servers: servers("10.0.0.1:443")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, p)
+// shares lists pools a, b, c and on, numbered from 0, with those weights.
+func shares(weights ...int) []Share {
+	var all []Share
+	for i, w := range weights {
+		all = append(all, Share{Name: string(rune('a' + i)), Pool: i, Weight: w})
 	}
 	return all
 }
 
-func newSplit(t testing.TB, pools []*Pool, weights []int, sticky bool) *Split {
+func newSplit(t testing.TB, shares []Share, sticky bool) *Split {
 	t.Helper()
-	s, err := NewSplit(pools, weights, sticky)
+	s, err := NewSplit(shares, sticky)
 	if err != nil {
-		t.Fatalf("NewSplit(%v, %v) = %v, want no error", weights, sticky, err)
+		t.Fatalf("NewSplit(%v, %v) = %v, want no error", shares, sticky, err)
 	}
 	return s
 }
 
 const splitClients = 40000
 
-// spread returns the name of the pool that each of the clients 10.1.0.0 and on gets.
-func spread(s *Split) []string {
-	to := make([]string, splitClients)
+// spread returns the pool that each of the clients 10.1.0.0 and on gets.
+func spread(s *Split) []int {
+	to := make([]int, splitClients)
 	for i := range to {
-		to[i] = s.Pick(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})).Name()
+		to[i] = s.Pick(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}))
 	}
 	return to
 }
 
-func tally(names []string) map[string]int {
-	n := map[string]int{}
-	for _, s := range names {
-		n[s]++
+func tally(pools []int) map[int]int {
+	n := map[int]int{}
+	for _, p := range pools {
+		n[p]++
 	}
 	return n
 }
@@ -58,26 +53,26 @@ func wantShare(t *testing.T, what string, got, want int) {
 
 func TestSplitFollowsWeights(t *testing.T) {
 	for _, sticky := range []bool{false, true} {
-		s := newSplit(t, splitPools(t, "a", "b", "c", "d"), []int{6, 3, 0, 1}, sticky)
-		got := map[string]int{}
+		s := newSplit(t, shares(6, 3, 0, 1), sticky)
+		got := map[int]int{}
 		for range 5 {
-			for name, n := range tally(spread(s)) {
-				got[name] += n
+			for pool, n := range tally(spread(s)) {
+				got[pool] += n
 			}
 		}
-		wantShare(t, "a of weight 6", got["a"]/5, splitClients*6/10)
-		wantShare(t, "b of weight 3", got["b"]/5, splitClients*3/10)
-		wantShare(t, "d of weight 1", got["d"]/5, splitClients/10)
-		if got["c"] != 0 {
-			t.Errorf("sticky %v: c of weight 0 gets %d clients, want none", sticky, got["c"])
+		wantShare(t, "a of weight 6", got[0]/5, splitClients*6/10)
+		wantShare(t, "b of weight 3", got[1]/5, splitClients*3/10)
+		wantShare(t, "d of weight 1", got[3]/5, splitClients/10)
+		if got[2] != 0 {
+			t.Errorf("sticky %v: c of weight 0 gets %d clients, want none", sticky, got[2])
 		}
 	}
 }
 
 func TestSplitOfOne(t *testing.T) {
 	for _, sticky := range []bool{false, true} {
-		s := newSplit(t, splitPools(t, "a", "b"), []int{0, MaxShare}, sticky)
-		if got := tally(spread(s)); got["b"] != splitClients {
+		s := newSplit(t, shares(0, MaxShare), sticky)
+		if got := tally(spread(s)); got[1] != splitClients {
 			t.Errorf("sticky %v: the clients get %v, want b alone", sticky, got)
 		}
 	}
@@ -85,23 +80,23 @@ func TestSplitOfOne(t *testing.T) {
 
 // A split without sticky spreads the connections of one client too.
 func TestSplitDrawsForEachConnection(t *testing.T) {
-	s := newSplit(t, splitPools(t, "a", "b"), []int{1, 1}, false)
-	var got []string
+	s := newSplit(t, shares(1, 1), false)
+	var got []int
 	for range splitClients {
-		got = append(got, s.Pick(client).Name())
+		got = append(got, s.Pick(client))
 	}
-	wantShare(t, "a", tally(got)["a"], splitClients/2)
+	wantShare(t, "a", tally(got)[0], splitClients/2)
 }
 
 func TestStickySplitIsTheSameEverywhere(t *testing.T) {
-	one := spread(newSplit(t, splitPools(t, "a", "b", "c"), []int{1, 2, 3}, true))
-	two := spread(newSplit(t, splitPools(t, "c", "a", "b"), []int{3, 1, 2}, true))
+	one := spread(newSplit(t, shares(1, 2, 3), true))
+	two := spread(newSplit(t, []Share{{"c", 2, 3}, {"a", 0, 1}, {"b", 1, 2}}, true))
 	for i := range one {
 		if one[i] != two[i] {
-			t.Fatalf("client %d gets %s, and with the list in another order %s", i, one[i], two[i])
+			t.Fatalf("client %d gets pool %d, and with the list in another order %d", i, one[i], two[i])
 		}
 	}
-	s := newSplit(t, splitPools(t, "a", "b"), []int{1, 1}, true)
+	s := newSplit(t, shares(1, 1), true)
 	same := func(a, b string) bool {
 		return s.Pick(netip.MustParseAddr(a)) == s.Pick(netip.MustParseAddr(b))
 	}
@@ -117,16 +112,15 @@ func TestStickySplitIsTheSameEverywhere(t *testing.T) {
 
 // More weight for the canary moves clients to it, and no client from it or between the others.
 func TestStickySplitMovesOnlyWhatItMust(t *testing.T) {
-	pools := splitPools(t, "a", "b", "canary")
-	before := spread(newSplit(t, pools, []int{45, 45, 10}, true))
-	after := spread(newSplit(t, pools, []int{45, 45, 30}, true))
+	before := spread(newSplit(t, shares(45, 45, 10), true))
+	after := spread(newSplit(t, shares(45, 45, 30), true))
 	moved := 0
 	for i := range before {
 		if before[i] == after[i] {
 			continue
 		}
-		if moved++; after[i] != "canary" {
-			t.Fatalf("client %d moved from %s to %s, want it to stay or to move to the canary", i, before[i], after[i])
+		if moved++; after[i] != 2 {
+			t.Fatalf("client %d moved from pool %d to %d, want it to stay or to move to pool 2", i, before[i], after[i])
 		}
 	}
 	wantShare(t, "the canary's rise", moved, splitClients*(30*100-10*120)/(100*120))
@@ -135,11 +129,11 @@ func TestStickySplitMovesOnlyWhatItMust(t *testing.T) {
 // The pool that a client gets says nothing about the server that it gets there.
 func TestStickySplitAndClientHash(t *testing.T) {
 	a := newPool(t, Config{Servers: weights(1, 1), Balance: ClientHash})
-	s := newSplit(t, append(splitPools(t, "a"), a), []int{1, 1}, true)
+	s := newSplit(t, shares(1, 1), true)
 	got := map[string]int{}
 	for i := range splitClients {
 		c := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
-		if s.Pick(c) == a {
+		if s.Pick(c) == 0 {
 			e := a.Pick(c, nil)
 			e.Release()
 			got[e.String()]++
@@ -150,20 +144,16 @@ func TestStickySplitAndClientHash(t *testing.T) {
 }
 
 func TestSplitRefuses(t *testing.T) {
-	pools := splitPools(t, "a", "b")
-	for _, weights := range [][]int{{0, 0}, {-1, 1}, {1, MaxShare + 1}} {
-		if s, err := NewSplit(pools, weights, false); err == nil {
-			t.Errorf("NewSplit(%v) = %v, want an error", weights, s)
+	for _, all := range [][]Share{nil, shares(0, 0), shares(-1, 1), shares(1, MaxShare+1)} {
+		if s, err := NewSplit(all, false); err == nil {
+			t.Errorf("NewSplit(%v) = %v, want an error", all, s)
 		}
-	}
-	if s, err := NewSplit(nil, nil, false); err == nil {
-		t.Errorf("NewSplit of no pool = %v, want an error", s)
 	}
 }
 
 func TestSplitDoesNotAllocate(t *testing.T) {
 	for _, sticky := range []bool{false, true} {
-		s := newSplit(t, splitPools(t, "a", "b", "c"), []int{1, 2, 3}, sticky)
+		s := newSplit(t, shares(1, 2, 3), sticky)
 		if n := testing.AllocsPerRun(100, func() { s.Pick(client) }); n != 0 {
 			t.Errorf("sticky %v: Pick allocates %v times, want 0", sticky, n)
 		}
@@ -172,7 +162,7 @@ func TestSplitDoesNotAllocate(t *testing.T) {
 
 func BenchmarkSplit(b *testing.B) {
 	for _, sticky := range []bool{false, true} {
-		s := newSplit(b, splitPools(b, "a", "b"), []int{9, 1}, sticky)
+		s := newSplit(b, shares(9, 1), sticky)
 		b.Run(map[bool]string{false: "random", true: "sticky"}[sticky], func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

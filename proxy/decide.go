@@ -77,8 +77,8 @@ func (c *Config) decision(client netip.Addr, m routes.Match) Decision {
 
 // pool returns the one that the backend of a route stands for.
 func (c *Config) pool(number int, client netip.Addr) *backend.Pool {
-	if number < backend.FirstSplit {
-		return c.Pools[number]
+	if number >= backend.FirstSplit {
+		number = c.Splits[number-backend.FirstSplit].Pick(client)
 	}
-	return c.Splits[number-backend.FirstSplit].Pick(client)
+	return c.Pools[number]
 }

@@ -18,7 +18,7 @@ type Config struct {
 	Table          *routes.Table
 	Listeners      []Rules          // by routes.Query.Listener
 	Pools          []*backend.Pool  // by routes.Route.Backend
-	Splits         []*backend.Split // by routes.Route.Backend, from backend.FirstSplit on
+	Splits         []*backend.Split // by routes.Route.Backend, from backend.FirstSplit on; among Pools
 	Timeouts       relay.Timeouts
 	Idle           time.Duration // for routes that set none; 0: no limit
 	Keepalive      time.Duration // for routes that set none, in whole seconds; 0: off

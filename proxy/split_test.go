@@ -18,7 +18,7 @@ func TestDecideBySplit(t *testing.T) {
 		}
 		pools = append(pools, p)
 	}
-	split, err := backend.NewSplit(pools, []int{1, 1}, true)
+	split, err := backend.NewSplit([]backend.Share{{Name: "a", Pool: 0, Weight: 1}, {Name: "b", Pool: 1, Weight: 1}}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestDecideBySplit(t *testing.T) {
 	for i := range 256 {
 		q := Query{Name: []byte("split.example"), Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}
 		d := c.Decide(q)
-		if d.Pool != split.Pick(q.Client) || d.Reason != NoReason {
+		if d.Pool != pools[split.Pick(q.Client)] || d.Reason != NoReason {
 			t.Fatalf("Decide(%v) = %+v, want the pool that the split picks", q.Client, d)
 		}
 		seen[d.Pool] = true

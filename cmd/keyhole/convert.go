@@ -34,11 +34,10 @@ func pool(b config.Backend) (*backend.Pool, error) {
 	return backend.New(c)
 }
 
-// splits makes the splits of c among its pools.
-func splits(c *config.Config, pools []*backend.Pool) ([]*backend.Split, error) {
+func splits(c *config.Config) ([]*backend.Split, error) {
 	all := make([]*backend.Split, 0, len(c.Splits))
 	for _, s := range c.Splits {
-		split, err := newSplit(s, pools)
+		split, err := split(c, s)
 		if err != nil {
 			return nil, err
 		}
@@ -47,12 +46,12 @@ func splits(c *config.Config, pools []*backend.Pool) ([]*backend.Split, error) {
 	return all, nil
 }
 
-func newSplit(s config.Split, pools []*backend.Pool) (*backend.Split, error) {
-	var among []*backend.Pool
-	for _, b := range s.Backends {
-		among = append(among, pools[b])
+func split(c *config.Config, s config.Split) (*backend.Split, error) {
+	shares := make([]backend.Share, len(s.Backends))
+	for i, b := range s.Backends {
+		shares[i] = backend.Share{Name: c.Backends[b].Name, Pool: b, Weight: s.Weights[i]}
 	}
-	return backend.NewSplit(among, s.Weights, s.Sticky)
+	return backend.NewSplit(shares, s.Sticky)
 }
 
 func proxyConfig(c *config.Config, pools []*backend.Pool, splits []*backend.Split, r room) *proxy.Config {

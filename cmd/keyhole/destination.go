@@ -15,11 +15,9 @@ func goesTo(c *config.Config, number int, from netip.Addr) string {
 		return "goes to " + shownBackend(&c.Backends[number])
 	}
 	s := c.Splits[number-backend.FirstSplit]
-	chosen := -1
 	text := "goes by weight, each connection anew, to"
 	if s.Sticky {
 		text = "goes by weight, always the same for one client address, to"
-		chosen = stickyChoice(c, s, from)
 	}
 	sum := 0
 	for _, w := range s.Weights {
@@ -29,36 +27,10 @@ func goesTo(c *config.Config, number int, from netip.Addr) string {
 		share := fmt.Sprintf("%.3g%%", 100*float64(s.Weights[i])/float64(sum))
 		text += fmt.Sprintf("\n  %-6s %s", share, shownBackend(&c.Backends[b]))
 	}
-	if chosen >= 0 {
-		text += fmt.Sprintf("\nof these %s gets %s", from, c.Backends[chosen].Name)
+	if split, err := split(c, s); err == nil && s.Sticky && from.IsValid() {
+		text += fmt.Sprintf("\nof these %s gets %s", from, c.Backends[split.Pick(from)].Name)
 	}
 	return text
-}
-
-// stickyChoice returns the backend that a client gets of a split; -1 for an unknown client.
-func stickyChoice(c *config.Config, s config.Split, from netip.Addr) int {
-	if !from.IsValid() {
-		return -1
-	}
-	pools := make([]*backend.Pool, len(c.Backends))
-	for _, b := range s.Backends {
-		p, err := pool(c.Backends[b])
-		if err != nil {
-			return -1
-		}
-		pools[b] = p
-	}
-	split, err := newSplit(s, pools)
-	if err != nil {
-		return -1
-	}
-	chosen := split.Pick(from)
-	for _, b := range s.Backends {
-		if pools[b] == chosen {
-			return b
-		}
-	}
-	return -1
 }
 
 // shownBackend returns a backend with its servers, or the address that is one.

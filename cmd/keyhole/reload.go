@@ -34,7 +34,7 @@ func (e *edge) newPlan(ctx context.Context, c *config.Config, before []*backend.
 	if p.pools, err = pools(c, before); err != nil {
 		return nil, err
 	}
-	if p.splits, err = splits(c, p.pools); err != nil {
+	if p.splits, err = splits(c); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, nameTime)
