@@ -36,7 +36,8 @@ import (
 
 // Config is one whole configuration. Every field is set, some to their defaults.
 type Config struct {
-	File     string // as given to Load or Parse
+	File     string   // as given to Load or Parse
+	Included []string // the files that `include` stands for; nil: there is no `include`
 	Listen   []Listener
 	Timeouts Timeouts
 	Limits   Limits

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -44,6 +45,31 @@ func FuzzParse(f *testing.F) {
 		for _, p := range problems {
 			if p.Line < 1 || p.Line > lines || p.Col < 1 || p.Message == "" {
 				t.Errorf("problem %+v in a file of %d lines", p, lines-1)
+			}
+		}
+	})
+}
+
+// FuzzNetworks fails when a list of networks gives one that no client can be in, or a problem that
+// is not in the file.
+func FuzzNetworks(f *testing.F) {
+	for _, seed := range []string{"192.0.2.0/24\n# x\n2001:db8::/32 # y\r\n", "::ffff:192.0.2.0/120", "10.0.0.1/8", "fe80::1%eth0", "\ufeff1.2.3.4", "\xff#"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := newDecoder("a.txt", Source{})
+		list := d.parseNetworks(data)
+		if (len(list) == 0) != (d.Count() > 0) {
+			t.Errorf("parseNetworks(%q) = %v with %d problems, want networks or problems", data, list, d.Count())
+		}
+		for i, p := range list {
+			if p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" || i > 0 && list[i-1].Compare(p) >= 0 {
+				t.Errorf("parseNetworks(%q) = %v, want networks in order, each once", data, list)
+			}
+		}
+		for _, p := range d.Problems() {
+			if p.Line < 1 || p.Line > bytes.Count(data, []byte("\n"))+1 || p.Col < 1 {
+				t.Errorf("parseNetworks(%q) reports %v", data, p)
 			}
 		}
 	})

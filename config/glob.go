@@ -9,7 +9,10 @@ import (
 )
 
 // isGlob reports whether a name stands for any number of files.
-func isGlob(name string) bool { return strings.ContainsAny(name, "*?[") }
+func isGlob(name string) bool { return strings.ContainsAny(name, `*?[\`) }
+
+// literal returns the pattern that stands for one path.
+var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace
 
 // glob returns the files that a pattern stands for, sorted. Unlike filepath.Glob it says which
 // directory it cannot read: files that it left out would be routes that are gone. As in a shell, a

@@ -47,6 +47,7 @@ type part struct {
 
 // include reads the files that `include` names, in the order of their globs.
 func (d *decoder) include(n *yaml.Node) {
+	d.config.Included = []string{}
 	at := map[string]*yaml.Node{d.absolute(d.File): nil} // of the glob that a file comes from
 	for e, pattern := range d.Texts(n, "include") {
 		for _, file := range d.included(e, pattern) {
@@ -57,7 +58,8 @@ func (d *decoder) include(n *yaml.Node) {
 			case twice:
 				d.Fail(e, "include %s: %s is included already, by %s %s", strict.Quote(pattern), strict.Quote(file),
 					strict.Quote(first.Value), d.Place(d.File, first.Line))
-			case len(d.parts) > maxIncluded:
+			case len(d.parts) >= maxIncluded:
+				d.nameless = true
 				d.Fail(e, "include %s: more than %d files", strict.Quote(pattern), maxIncluded)
 				return
 			default:
@@ -118,6 +120,9 @@ func (d *decoder) included(n *yaml.Node, pattern string) []string {
 		d.Fail(n, "include %s: ** does not stand for folders of any depth, write one * for each", strict.Quote(pattern))
 		return nil
 	}
+	if !filepath.IsAbs(pattern) {
+		name = filepath.Join(literal(filepath.Dir(d.File)), pattern)
+	}
 	files, err := d.source.glob(name)
 	if err != nil {
 		d.nameless = true
@@ -155,6 +160,7 @@ func (d *decoder) includeFile(n *yaml.Node, file string) {
 		d.Wanted = wanted
 	})
 	d.parts = append(d.parts, p)
+	d.config.Included = append(d.config.Included, file)
 }
 
 // read reads a file that the configuration names.

@@ -86,6 +86,19 @@ func TestIncludeBesideTheMainFile(t *testing.T) {
 	}
 }
 
+// The folder of the main file may have any name.
+func TestIncludeInAFolderLikeAGlob(t *testing.T) {
+	folder(t, map[string]string{
+		`e[tc]*\?/keyhole.yaml`: listenLine + "include: [\"*.d/?.yaml\", b.yaml]\n",
+		`e[tc]*\?/x.d/a.yaml`:   "routes: [{sni: a.example, backend: \"10.0.0.5:443\"}]\n",
+		`e[tc]*\?/b.yaml`:       "routes: [{sni: b.example, backend: \"10.0.0.5:443\"}]\n",
+		"et/x.d/b.yaml":         "not YAML: [",
+	})
+	if c, err := Load(`e[tc]*\?/keyhole.yaml`); err != nil || len(c.Routes) != 2 {
+		t.Errorf("Load = %+v, %v, want two routes", c, err)
+	}
+}
+
 // Kubernetes mounts a folder of links, beside hidden folders that hold the files.
 func TestIncludeLinks(t *testing.T) {
 	folder(t, map[string]string{

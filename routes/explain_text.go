@@ -71,25 +71,21 @@ func (e Explanation) verdict() string {
 
 // lines lists the places of the candidate's routes: lines of one file, or places in several.
 func (c Candidate) lines() string {
-	var all []string
-	word := "line"
+	var places, numbers []string
+	several := false
 	for _, r := range c.Routes {
-		if r.Line == 0 {
-			continue
+		if r.Line != 0 {
+			places, numbers = append(places, r.Where()), append(numbers, strconv.Itoa(r.Line))
+			several = several || r.File != ""
 		}
-		where := strings.TrimPrefix(r.Where(), "line ")
-		if r.File != "" {
-			word = ""
-		}
-		all = append(all, where)
 	}
 	switch {
-	case len(all) == 0:
+	case len(places) == 0:
 		return "-"
-	case len(all) > 1 && word != "":
-		word += "s"
+	case len(places) == 1 || several:
+		return strings.Join(places, ", ")
 	}
-	return strings.TrimSpace(word + " " + strings.Join(all, ", "))
+	return "lines " + strings.Join(numbers, ", ")
 }
 
 // place is Where for a sentence.

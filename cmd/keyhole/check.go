@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +21,11 @@ column, to the standard error. It opens no socket and resolves no name.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s, %s, %s\n", *file,
-				count(len(c.Listen), "listener"), count(len(c.Routes), "route"), count(len(c.Backends), "backend"))
+			what := []string{count(len(c.Listen), "listener"), count(len(c.Routes), "route"), count(len(c.Backends), "backend")}
+			if c.Included != nil {
+				what = append(what, count(len(c.Included), "included file"))
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", *file, strings.Join(what, ", "))
 			return err
 		},
 	}
