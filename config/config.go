@@ -1,5 +1,5 @@
-// Package config reads the YAML file of an edge into a Config: complete, validated, and never
-// changed afterwards.
+// Package config reads the YAML file of an edge, and the files that it names, into a Config:
+// complete, validated, and never changed afterwards.
 //
 //	c, err := config.Load("keyhole.yaml")
 //	var problems config.Problems
@@ -120,8 +120,8 @@ func Load(file string) (*Config, error) {
 	return Parse(file, data)
 }
 
-// Parse validates the text of a configuration; file is its name in messages. The error is Problems,
-// sorted by line.
+// Parse validates the text of a configuration and the files that it names, relative to the folder of
+// file, which is the text's name in messages. The error is Problems, sorted by file and line.
 func Parse(file string, data []byte) (*Config, error) {
 	return Source{}.Parse(file, data)
 }
@@ -139,7 +139,7 @@ func (s Source) Parse(file string, data []byte) (*Config, error) {
 	return d.config, nil
 }
 
-// Problems is everything wrong in a configuration file, sorted by position.
+// Problems is everything wrong in a configuration, sorted by file and position.
 type Problems = strict.Problems
 
 // Label returns what messages call the listener.
