@@ -163,6 +163,8 @@ var includeCases = []problemCase{
 			"bad/unknown.yaml:2:36: unknown backend \"shpo\", did you mean \"shop\"?"},
 	{"a loop", listenLine + "include: bad/loop.yaml\n" + routesLine,
 		"bad/loop.yaml:1:26: server \"127.0.0.1:443\": would connect the edge to itself, it listens on \":443\"; name the origin's own address or another port"},
+	{"a slip of the key", listenLine + "inlcude: conf.d/*.yaml\nno_sni: {backend: shop}\n",
+		"k.yaml:2:1: unknown key `inlcude`, did you mean `include`?"},
 	{"nothing that forwards", listenLine + "include: bad/rejects.yaml\n",
 		"k.yaml:1:1: no route has a backend, and neither has `default` or `no_sni`, so that no connection could be forwarded"},
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -77,6 +78,8 @@ func (d *decoder) parseNetworks(data []byte) []netip.Prefix {
 func parseNetwork(s string) (p netip.Prefix, wrong string) {
 	p, ok := parsePrefix(s)
 	switch {
+	case !ok && isPath(s):
+		return p, "not an address or a network, did you mean " + strict.Quote("@"+s) + ", those in a file?"
 	case !ok:
 		return p, "not an address or a network, write 192.0.2.7 or 192.0.2.0/24"
 	case p != p.Masked():
@@ -118,6 +121,13 @@ func (d *decoder) listKey(n *yaml.Node) string {
 		}
 	}
 	return b.String()
+}
+
+// isPath reports whether somebody means a file who left out the @.
+func isPath(s string) bool {
+	ext := filepath.Ext(s)
+	return strings.HasPrefix(s, "/") || strings.HasPrefix(s, ".") ||
+		slices.Contains([]string{".txt", ".lst", ".list", ".acl", ".conf", ".netset"}, ext)
 }
 
 // parsePrefix reads a network or a single address. A mapped IPv4 network, ::ffff:192.0.2.0/120,

@@ -89,6 +89,17 @@ func TestNetworkFileProblems(t *testing.T) {
 	}
 }
 
+func TestForgottenAt(t *testing.T) {
+	checkProblems(t, []problemCase{{
+		"a file without @",
+		listenLine + "routes:\n  - {sni: a.example, backend: \"10.0.0.5:443\", allow: [cdn.txt, /etc/cdn, ./cdn, cdn]}\n",
+		"3:55: allow \"cdn.txt\": not an address or a network, did you mean \"@cdn.txt\", those in a file?\n" +
+			"3:64: allow \"/etc/cdn\": not an address or a network, did you mean \"@/etc/cdn\", those in a file?\n" +
+			"3:74: allow \"./cdn\": not an address or a network, did you mean \"@./cdn\", those in a file?\n" +
+			"3:81: allow \"cdn\": not an address or a network, write 192.0.2.7 or 192.0.2.0/24",
+	}})
+}
+
 // A file is read once for all routes that name it, and shared by them.
 func TestNetworkFileIsReadOnce(t *testing.T) {
 	reads := map[string]int{}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"keyhole/config/strict"
 )
 
 // A section of another program is one problem that says what to write. Neither are the sections that
@@ -24,12 +26,27 @@ func TestPeerSections(t *testing.T) {
 	}
 }
 
+// So is a word of theirs in a route.
+func TestPeerRouteKeys(t *testing.T) {
+	for word, hint := range peerRouteKeys {
+		rest := []string{"sni: a.example", "backend: \"10.0.0.5:443\""}
+		rest = slices.DeleteFunc(rest, func(s string) bool {
+			key, _, _ := strings.Cut(s, ":")
+			return word != "weight" && strings.Contains(hint, "`"+key+"`")
+		})
+		text := listenLine + "routes:\n  - {sni: b.example, backend: \"10.0.0.5:443\"}\n  - {" + word + ": x, " + strings.Join(rest, ", ") + "}\n"
+		checkProblems(t, []problemCase{{word, text, "4:6: unknown key `" + word + "`: " + hint}})
+	}
+}
+
 // A hint may name only keys that there are.
 func TestPeerHintsNameKeys(t *testing.T) {
-	for word, hint := range peerSections {
-		for i, part := range strings.Split(hint, "`") {
-			if i%2 == 1 && !slices.Contains(rootSchema.Keys, part) {
-				t.Errorf("the hint for %q names %q, which is no key of the configuration", word, part)
+	for _, s := range []strict.Schema{rootSchema, routeSchema, includedSchema} {
+		for word, hint := range s.Hints {
+			for i, part := range strings.Split(hint, "`") {
+				if i%2 == 1 && !slices.Contains(slices.Concat(s.Keys, rootSchema.Keys), part) {
+					t.Errorf("the hint for %q in %s names %q, which is no key", word, s.What, part)
+				}
 			}
 		}
 	}

@@ -25,6 +25,7 @@ var (
 		Keys:     append([]string{"sni", "listen", "from", "matching"}, takeKeys...),
 		Required: []string{"sni"},
 		Either:   []string{"backend", "reject"},
+		Hints:    peerRouteKeys,
 	}
 	defaultSchema = strict.Schema{
 		What:   "`default`",

@@ -111,6 +111,10 @@ func (d *decoder) share(n *yaml.Node) (index, weight int, at *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
 		return d.backendRef(n), 1, n
 	}
+	if name, ok := shorthand(n); ok {
+		d.Fail(n, "%s must be {name: %s, weight: %s}", shareSchema.What, name, n.Content[1].Value)
+		return -1, 1, nil
+	}
 	index, weight = -1, 1
 	for k, v := range d.Fields(n, &shareSchema) {
 		switch k.Value {
@@ -123,4 +127,13 @@ func (d *decoder) share(n *yaml.Node) (index, weight int, at *yaml.Node) {
 		}
 	}
 	return index, weight, at
+}
+
+// shorthand returns the name of {NAME: WEIGHT}, which is one mistake.
+func shorthand(n *yaml.Node) (name string, ok bool) {
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || slices.Contains(shareSchema.Keys, n.Content[0].Value) {
+		return "", false
+	}
+	_, ok = strict.Number(n.Content[1], 0, backend.MaxShare)
+	return n.Content[0].Value, ok
 }

@@ -78,6 +78,13 @@ func TestSplitProblems(t *testing.T) {
 				"6:31: `backend` must be a name, an address or a list of them, got a mapping",
 		},
 		{
+			"shorthand",
+			twoBackends + "routes:\n  - {sni: x.example, backend: [{a: 9}, {b: 1}]}\n  - {sni: y.example, backend: a, weight: 9}\n",
+			"4:32: a backend of a route must be {name: a, weight: 9}\n" +
+				"4:40: a backend of a route must be {name: b, weight: 1}\n" +
+				"5:34: unknown key `weight`: write it beside a name in `backend`, as in [{name: a, weight: 9}, {name: b, weight: 1}]",
+		},
+		{
 			"sticky",
 			twoBackends + "routes:\n  - {sni: x.example, backend: a, sticky: client}\n  - {sni: y.example, backend: [a, b], sticky: source}\n" +
 				"  - {sni: z.example, reject: alert, sticky: client}\n  - {sni: w.example, backend: b}\n",
