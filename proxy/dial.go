@@ -114,3 +114,6 @@ func (s *session) dialFailedHere(cause relay.Local) relay.Verdict {
 func (s *session) Connected(took time.Duration) { s.endpoint.Connected(took) }
 
 func (s *session) Answered() {}
+
+// Agree is never called: no verdict asks.
+func (s *session) Agree([]byte) error { return nil }

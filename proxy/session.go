@@ -188,7 +188,7 @@ func (s *session) Hello(b []byte) relay.Verdict {
 // decide finds the hello's route and its first server.
 func (s *session) decide(h sni.Hello) relay.Verdict {
 	s.key = max(binary.LittleEndian.Uint32(h.Random), 1)
-	if s.conn.IsOwn(s.key) {
+	if s.conn.IsOwn(s.key, 0) {
 		s.err = errLoop
 		return s.turnAway(Loop, relay.PhaseDecide, alertInternalError)
 	}

@@ -93,11 +93,13 @@ type Conn struct {
 	key     uint32 // of the verdict; see IsOwn
 
 	fromPort  uint16
+	dropped   uint16 // bytes of the origin that were its answer to Agree
 	port      uint16 // the origin's, if it could be this machine's own choice; see isSelf
 	keepalive uint16 // seconds, or 0
 	tended    bool   // both sockets know keepalive
 	local     bool   // the origin is a unix socket
 	watched   bool   // the client's socket is registered with epoll
+	asking    bool   // the origin has not agreed yet; see Verdict.Ask
 	again     bool   // what the kernel refused is to be tried again at the next tick
 	state     state
 	phase     Phase
@@ -162,11 +164,12 @@ func (c *Conn) token(side int) uint64 {
 // which nobody has counted yet.
 func (c *Conn) received(side, unsent int) uint64 {
 	n := c.flows[side].moved + uint64(unsent)
-	if side == client {
-		n += uint64(c.skipped)
-		if c.peek != nil {
-			n += uint64(len(c.peek.bytes()))
-		}
+	if side == origin {
+		return n + uint64(c.dropped)
+	}
+	n += uint64(c.skipped)
+	if c.peek != nil {
+		n += uint64(len(c.peek.bytes()))
 	}
 	return n
 }

@@ -26,6 +26,7 @@ func (l *loop) connect(c *Conn, v Verdict, unsent []byte) error {
 	c.active = l.now
 	c.idle, c.keepalive = v.Idle, keepaliveSeconds(v.Keepalive)
 	c.inspect(v.Inspect)
+	c.asking = v.Ask
 	if !l.addr.set(v.Target) {
 		return &LocalError{NoLocalRoute, unix.EADDRNOTAVAIL} // its zone names no interface
 	}
@@ -56,7 +57,7 @@ func (l *loop) connect(c *Conn, v Verdict, unsent []byte) error {
 		c.fds[origin] = fd
 		c.key = v.Key
 		l.engine.own.note(c.key, fd)
-		l.awaitOrigin(c, v, unsent, e == unix.EAGAIN)
+		l.awaitOrigin(c, v, unsent, 0, e == unix.EAGAIN)
 	default:
 		sysClose(fd)
 		return l.dialError(e)
@@ -92,18 +93,23 @@ func (l *loop) dialError(e unix.Errno) error {
 
 // sendHello sends the first bytes on a connection that should be made.
 func (l *loop) sendHello(c *Conn, v Verdict, unsent []byte) {
-	n, e := sysSend2(c.fds[origin], v.Prefix, unsent)
+	first := unsent
+	if v.Ask {
+		first = nil
+	}
+	n, e := sysSend2(c.fds[origin], v.Prefix, first)
 	if e == 0 && l.isSelf(c) {
 		e = unix.ECONNREFUSED
 	}
-	switch e {
-	case 0:
+	switch {
+	case e == 0 && v.Ask, e == unix.EAGAIN:
+		l.awaitOrigin(c, v, unsent, max(0, n), false)
+		return
+	case e == 0:
 		l.connected(c, max(0, n-len(v.Prefix)))
 		l.keepBehind(c, v.Prefix, unsent, n)
-	case unix.EAGAIN:
-		l.awaitOrigin(c, v, unsent, false)
-		return
 	default:
+		c.asking = false
 		l.keep(c, unsent)
 		l.redial(c, e)
 		return
@@ -119,11 +125,12 @@ func (l *loop) sendHello(c *Conn, v Verdict, unsent []byte) {
 	}
 }
 
-// awaitOrigin keeps the first bytes until the origin accepts. With again, the
-// origin is a unix socket whose backlog is full: connect is tried again at
-// each tick, as TCP does by itself.
-func (l *loop) awaitOrigin(c *Conn, v Verdict, unsent []byte, again bool) {
-	l.keepBehind(c, v.Prefix, unsent, 0)
+// awaitOrigin keeps the first bytes, of which n were sent, until the origin
+// accepts, and agrees if it is asked. With again, the origin is a unix socket
+// whose backlog is full: connect is tried again at each tick, as TCP does by
+// itself.
+func (l *loop) awaitOrigin(c *Conn, v Verdict, unsent []byte, n int, again bool) {
+	l.keepBehind(c, v.Prefix, unsent, n)
 	t := l.engine.timeouts.Load().Connect
 	if v.Timeout > 0 && (t == 0 || v.Timeout < t) {
 		t = v.Timeout
@@ -212,6 +219,10 @@ func (l *loop) keepBehind(c *Conn, prefix, unsent []byte, n int) {
 
 // dialProgress looks whether the origin has accepted, by sending what waits.
 func (l *loop) dialProgress(c *Conn) {
+	if c.asking {
+		l.ask(c)
+		return
+	}
 	f := &c.flows[client]
 	n, e := 0, unix.Errno(0)
 	if f.held != nil {
@@ -236,6 +247,9 @@ func (l *loop) dialProgress(c *Conn) {
 
 // redial gives up the present origin and asks the session for another.
 func (l *loop) redial(c *Conn, cause error) {
+	if c.asking && c.ahead == 0 {
+		cause = &AskError{cause}
+	}
 	l.closeOrigin(c)
 	unsent := c.unsent()
 	l.keep(c, unsent)
@@ -250,6 +264,7 @@ func (l *loop) closeOrigin(c *Conn) {
 	// What the lost socket had reported says nothing of the next.
 	c.flows[client].flags &^= writable | roomAsked
 	c.flows[origin].flags &= writable
+	c.dropped = 0
 }
 
 // connected begins the relay; n of the client's bytes have gone to the origin.

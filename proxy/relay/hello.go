@@ -37,10 +37,16 @@ func (l *loop) readHello(c *Conn) {
 			f.held.end += n
 			all = f.held.bytes()
 		}
-		v := c.session.Hello(all)
-		if v.Op != More {
+		v, all := l.hear(c, all)
+		switch {
+		case c.state == stateClosed:
+			return
+		case v.Op != More:
 			l.decide(c, v, all)
 			return
+		case len(all) == 0: // all of it was skipped
+			l.release(f)
+			continue
 		}
 		if f.held == nil {
 			// The listener's sockets leave the acknowledgement of a hello to
@@ -72,7 +78,7 @@ func (l *loop) decide(c *Conn, v Verdict, all []byte) {
 		f.held.off += v.Skip
 		f.held.end -= v.Hold
 	}
-	c.skipped = uint32(v.Skip)
+	c.skipped += uint32(v.Skip)
 	l.follow(c, v, all[v.Skip:end])
 }
 

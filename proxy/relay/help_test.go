@@ -44,6 +44,8 @@ type options struct {
 	kernel   kernel                         // what the kernel does; the zero one refuses nothing
 	verdict  func(*script, Verdict) Verdict // changes the script's dials
 	inspect  func(Side, []byte) Inspection
+	greet    func([]byte) Verdict // before the hello; the zero Verdict: it begins here
+	agree    func([]byte) error
 	listen   ListenOptions
 }
 
@@ -101,6 +103,11 @@ func (s *script) Open() Verdict {
 var alert = Farewell{Bytes: []byte{21, 3, 1, 0, 2, 2, 80}}
 
 func (s *script) Hello(b []byte) Verdict {
+	if s.edge.greet != nil {
+		if v := s.edge.greet(b); v.Op != More || v.Skip > 0 {
+			return v
+		}
+	}
 	switch {
 	case s.edge.limit > 0 && len(b) > s.edge.limit:
 		return Verdict{Op: Reject, Farewell: alert}
@@ -136,6 +143,7 @@ func (s *script) Resume(err error) Verdict {
 	return s.dial()
 }
 
+func (s *script) Agree(b []byte) error    { return s.edge.agree(b) }
 func (s *script) Connected(time.Duration) { s.connected++ }
 func (s *script) Answered()               { s.answered++ }
 func (s *script) Moved()                  { s.edge.moves.Add(1) }
@@ -364,6 +372,7 @@ func (q *quiet) Open() Verdict                           { return Verdict{} }
 func (q *quiet) Hello([]byte) Verdict                    { return q.verdict }
 func (q *quiet) Resume(error) Verdict                    { return q.verdict }
 func (q *quiet) DialFailed(error, time.Duration) Verdict { return Verdict{Op: Reject} }
+func (q *quiet) Agree([]byte) error                      { return nil }
 func (q *quiet) Connected(time.Duration)                 {}
 func (q *quiet) Answered()                               {}
 func (q *quiet) Moved()                                  {}

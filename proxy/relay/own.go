@@ -25,9 +25,10 @@ func (o *ownSockets) forget(key uint32, fd int32) {
 // that was dialed with this key, which its verdict had, is the other end of
 // this one. Another edge may also send a hello back to where it came from. It
 // does so from the host that was dialed, unless that has several addresses, and
-// before that host has answered; on loopback every program has that address, so
-// there only the first is looked for.
-func (c *Conn) IsOwn(key uint32) bool {
+// before that host has answered with more than the answered bytes that it sends
+// ahead of the hello; on loopback every program has that address, so there only
+// the first is looked for.
+func (c *Conn) IsOwn(key uint32, answered int) bool {
 	if c.loop == nil {
 		return false // the zero Conn, which tests give to a session
 	}
@@ -39,5 +40,5 @@ func (c *Conn) IsOwn(key uint32) bool {
 	fd, peer := int32(uint32(v)), c.Peer()
 	// Two sockets may share a local port when they go to different places.
 	return localAddr(fd) == peer && peerAddr(fd) == localAddr(c.fds[client]) ||
-		!peer.Addr().IsLoopback() && peerAddr(fd).Addr() == peer.Addr() && !sysSawFIN(fd, 0)
+		!peer.Addr().IsLoopback() && peerAddr(fd).Addr() == peer.Addr() && !sysSawFIN(fd, uint64(answered))
 }

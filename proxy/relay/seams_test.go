@@ -380,8 +380,8 @@ func TestOwnConnectionIsKnown(t *testing.T) {
 	o := newOrigins(t)
 	own := make(chan Target, 1)
 	e := serve(t, options{targets: []Target{o.target(), o.target()}, verdict: func(s *script, v Verdict) Verdict {
-		seen = append(seen, s.conn.IsOwn(key))
-		if s.conn.IsOwn(key) {
+		seen = append(seen, s.conn.IsOwn(key, 0))
+		if s.conn.IsOwn(key, 0) {
 			return Verdict{Op: Reject}
 		}
 		v.Target, v.Key = <-own, key

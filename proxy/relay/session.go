@@ -10,23 +10,27 @@ import (
 // the loop's goroutine. They must not block: everything else on the loop waits
 // for them.
 //
-//	Open -> Hello... -> (Resume...) -> (DialFailed...) -> Connected -> (Inspect...) -> Answered -> Closed
+//	Open -> Hello... -> (Resume...) -> (DialFailed...) -> (Agree) -> Connected -> (Inspect...) -> Answered -> Closed
 //
 // Closed can come after any of them, and comes once for each Open.
 type Session interface {
 	// Open begins a new connection. More goes on to its first bytes.
 	Open() Verdict
-	// Hello is given every byte that the client has sent so far. It must not
-	// keep b.
+	// Hello is given every byte that the client has sent so far, but for those
+	// that a verdict has skipped. It must not keep b.
 	Hello(b []byte) Verdict
 	// Resume follows a Wait: err is nil after a Wake, ErrTimeout when the
 	// verdict's Timeout has passed.
 	Resume(err error) Verdict
 	// DialFailed says that the last Dial did not connect, and after how long.
-	// The error is an errno, ErrTimeout or a LocalError.
+	// The error is an errno, ErrTimeout, a LocalError or an AskError.
 	DialFailed(err error, took time.Duration) Verdict
-	// Connected says that the origin has accepted the connection, and after
-	// how long.
+	// Agree is given the first bytes that the origin sends after a verdict
+	// with Ask; none is its end. They do not go to the client. An error fails
+	// the dial. It must not keep b.
+	Agree(b []byte) error
+	// Connected says that the origin has accepted the connection, and agreed
+	// if it was asked, and after how long.
 	Connected(took time.Duration)
 	// Inspect is shown bytes before they go on; see Verdict.Inspect. It must
 	// not keep b.
@@ -73,12 +77,19 @@ type Verdict struct {
 	Keepalive time.Duration
 
 	// Of the client's bytes the first Skip are not for the origin: only in an
-	// answer to Hello, and counted from what Hello was given. Prefix goes to
-	// the origin before the client's bytes, in one segment with them. It is
-	// not counted as theirs, and must stay as it is until Connected or the
-	// next verdict. A session that is asked again gives it again.
-	Skip   int
+	// answer to Hello, and counted from what Hello was given. With More, Hello
+	// is not given them again, and Reply, of a few bytes, goes to the client in
+	// answer to them. Neither is counted as a peer's bytes.
+	Skip  int
+	Reply []byte
+	// Prefix goes to the origin before the client's bytes, in one segment with
+	// them. It is not counted as theirs, and must stay as it is until Connected
+	// or the next verdict. A session that is asked again gives it again.
 	Prefix []byte
+	// Dial: Prefix is a question. The client's bytes follow it only once Agree
+	// has taken the origin's answer, for which there is as much time as the
+	// connect has left.
+	Ask bool
 
 	// Dial: the sides whose bytes Inspect is shown before they go on. Of the
 	// bytes that Hello was given, the last Hold do not go on yet: Inspect is
@@ -143,6 +154,13 @@ type Summary struct {
 // ErrTimeout is what DialFailed gets when the origin did not answer in time,
 // and Resume when nobody woke the connection.
 var ErrTimeout = errors.New("connection timed out")
+
+// An AskError is a failed dial to an origin that accepted the connection, and
+// was asked: Err is an errno, ErrTimeout or what Agree returned.
+type AskError struct{ Err error }
+
+func (e *AskError) Error() string { return "the question failed: " + e.Err.Error() }
+func (e *AskError) Unwrap() error { return e.Err }
 
 // A LocalError is a failed dial for which this machine is the cause, not the
 // origin.
