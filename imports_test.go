@@ -15,7 +15,7 @@ import (
 )
 
 // allowed lists, for each package of the module, which others it may import.
-// Dependencies point one way: cmd -> proxy -> {routes, backend, sni,
+// Dependencies point one way: cmd -> proxy -> {routes, backend, sni, postgres,
 // proxy/relay}, config -> {routes, backend}, which share address, and routes ->
 // sni, whose list of protocols a look-up takes; deciding and moving bytes know
 // nothing of each other. The push server stands apart: cmd/pushd -> push/server
@@ -23,13 +23,14 @@ import (
 // Only its demo knows an edge, and no edge knows it.
 var allowed = map[string][]string{
 	"sni":                  {},
+	"postgres":             {},
 	"routes":               {"sni"},
 	"address":              {"routes"}, // whose normal form a host's name has
 	"backend":              {"address"},
 	"proxy/relay":          {},
 	"config/strict":        {},
 	"config":               {"address", "backend", "routes", "config/strict"},
-	"proxy":                {"routes", "backend", "sni", "proxy/relay"},
+	"proxy":                {"routes", "backend", "sni", "postgres", "proxy/relay"},
 	"cmd/internal/cli":     {"config/strict"},
 	"cmd/internal/clitest": {},
 	"cmd/internal/early":   {},
