@@ -29,10 +29,9 @@ func errorResponse(fields ...string) []byte {
 
 // The ways in which a server does not begin TLS.
 var (
-	ErrClosed   = errors.New("the server closed the connection in answer to the Postgres SSLRequest")
-	ErrNoTLS    = errors.New("the server answered N to the Postgres SSLRequest: it has no TLS (`ssl = on` in postgresql.conf)")
-	ErrTooEarly = errors.New("the server sent bytes behind its answer to the Postgres SSLRequest before TLS began: " +
-		"somebody on the way could have added them")
+	ErrClosed   = errors.New("the server closed the connection")
+	ErrNoTLS    = errors.New("the server answered N: it has no TLS, which `ssl = on` in postgresql.conf turns on")
+	ErrTooEarly = errors.New("the server sent bytes behind its answer before TLS began: somebody on the way could have added them")
 )
 
 // Answer reads what a server has sent in answer to an SSLRequest; nothing is its end. It returns nil
@@ -48,9 +47,9 @@ func Answer(b []byte) error {
 	case b[0] == 'N':
 		return ErrNoTLS
 	case b[0] == 'E':
-		return fmt.Errorf("the server answered the Postgres SSLRequest with an error: %s", message(b[1:]))
+		return fmt.Errorf("the server answered with an error: %s", message(b[1:]))
 	}
-	return fmt.Errorf("the server answered %q to the Postgres SSLRequest: it is no PostgreSQL", b[:min(len(b), 16)])
+	return fmt.Errorf("the server answered %q, as no PostgreSQL does", b[:min(len(b), 16)])
 }
 
 // message returns the text of an ErrorResponse as far as it is there. A server that cannot even fork

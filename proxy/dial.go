@@ -39,7 +39,7 @@ func (s *session) dial(reason Reason) relay.Verdict {
 	if s.mayRetry() && s.pool.HasOther(s.tried, s.endpoint) {
 		patience = s.endpoint.Patience()
 	}
-	return relay.Verdict{
+	return s.ask(relay.Verdict{
 		Op:        relay.Dial,
 		Target:    relay.Target{Addr: s.endpoint.AddrPort, Path: s.endpoint.Path},
 		Timeout:   patience,
@@ -47,7 +47,7 @@ func (s *session) dial(reason Reason) relay.Verdict {
 		Keepalive: s.keepalive,
 		Inspect:   s.watching(),
 		Key:       s.key,
-	}
+	})
 }
 
 func (s *session) mayRetry() bool { return int(s.attempts) <= s.pool.Retries() }
@@ -82,6 +82,9 @@ func (s *session) DialFailed(err error, took time.Duration) relay.Verdict {
 	failed.Release()
 	s.endpoint = nil
 	s.tried = append(s.tried, failed)
+	if asked, ok := errors.AsType[*relay.AskError](err); ok {
+		return s.notAgreed(failed, asked.Err, took)
+	}
 	if local, ok := errors.AsType[*relay.LocalError](err); ok {
 		return s.dialFailedHere(local.Cause)
 	}
@@ -114,6 +117,3 @@ func (s *session) dialFailedHere(cause relay.Local) relay.Verdict {
 func (s *session) Connected(took time.Duration) { s.endpoint.Connected(took) }
 
 func (s *session) Answered() {}
-
-// Agree is never called: no verdict asks.
-func (s *session) Agree([]byte) error { return nil }

@@ -23,9 +23,8 @@ func (s *session) refuse(phase relay.Phase, err error) relay.Verdict {
 	s.err = err
 	switch {
 	case errors.Is(err, sni.ErrNotTLS):
-		v := s.turnAway(NotTLS, phase, 0)
-		v.Farewell.Bytes = nil // a client that does not speak TLS cannot read its alerts
-		return v
+		s.clear = true // a client that does not speak TLS cannot read its alerts
+		return s.turnAway(NotTLS, phase, 0)
 	case err == sni.ErrTooLarge:
 		return s.turnAway(HelloTooLarge, phase, sni.Alert(err))
 	}
@@ -59,6 +58,9 @@ func (s *session) farewell(minor, alert uint8) relay.Farewell {
 		return relay.Farewell{Ending: relay.Reset}
 	case routes.RejectSilence:
 		return relay.Farewell{Ending: relay.Silence}
+	}
+	if s.clear {
+		return relay.Farewell{}
 	}
 	return relay.Farewell{Bytes: alertRecords[minor/2][alert][:]}
 }

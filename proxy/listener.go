@@ -24,6 +24,9 @@ type Rules struct {
 
 	MaxConnections int // open at once on this listener; 0: no limit but the Config's
 	HelloBytes     int // 0: the Config's
+
+	StartTLS StartTLS
+	NoName   *routes.Route // its own in the table, which alone takes CancelRequests; nil: none
 }
 
 // ListenOptions are the settings of one listener.

@@ -19,6 +19,8 @@ const (
 	HelloMemory
 	HelloMalformed
 	NotTLS
+	NoTLSAsked
+	StartTLSMalformed
 	// decide
 	NoSNI
 	NoRoute
@@ -29,6 +31,7 @@ const (
 	// dial
 	DialRefused
 	DialTimeout
+	StartTLSRefused
 	NoLocalPort
 	NoLocalRoute
 	NoResources
@@ -50,8 +53,9 @@ const (
 var reasonNames = [...]string{
 	"", "too_many_connections",
 	"no_bytes", "client_gone", "hello_timeout", "hello_too_large", "hello_memory", "hello_malformed", "not_tls",
+	"no_tls_asked", "starttls_malformed",
 	"no_sni", "no_route", "denied_address", "route_rejects", "no_healthy_server", "loop",
-	"dial_refused", "dial_timeout", "no_local_port", "no_local_route", "no_resources",
+	"dial_refused", "dial_timeout", "starttls_refused", "no_local_port", "no_local_route", "no_resources",
 	"client_closed", "origin_closed", "client_reset", "origin_reset", "client_lost", "origin_lost", "name_changed",
 	"idle_timeout", "half_close_timeout",
 	"drained", "killed",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keyhole/backend"
+	"keyhole/postgres"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 	"keyhole/sni"
@@ -33,6 +34,8 @@ type session struct {
 	outcome   routes.Outcome
 	literal   bool // the name is an IP address
 	heard     bool // the client has sent a byte
+	clear     bool // the client does not speak TLS: it gets no alerts
+	asks      bool // the client has asked for TLS in clear, and so the server is asked
 	attempts  uint8
 	again     bool // every server was tried: after a pause each time, one is tried again
 
@@ -50,6 +53,10 @@ type session struct {
 type reading struct {
 	config *Config // until the decision
 	parser sni.Parser
+
+	// What comes before the hello.
+	starttls StartTLS
+	postgres postgres.Negotiation
 
 	// The watch for a second ClientHello.
 	second sni.Second
@@ -141,8 +148,11 @@ func (s *session) admit(ln *Listener) Reason {
 		return TooManyConnections
 	}
 	r := s.config.rules(ln)
+	if r == nil {
+		return NoReason
+	}
+	s.starttls = r.StartTLS
 	switch {
-	case r == nil:
 	case !r.Access.Admits(s.client().Addr()):
 		return DeniedAddress
 	case r.MaxConnections > 0 && open > int64(r.MaxConnections):
@@ -155,6 +165,11 @@ func (s *session) admit(ln *Listener) Reason {
 
 func (s *session) Hello(b []byte) relay.Verdict {
 	s.heard = true
+	if s.starttls != NoStartTLS {
+		if v, over := s.negotiate(b); !over {
+			return v
+		}
+	}
 	h, err := s.parser.Parse(b)
 	if err == sni.ErrNeedMore {
 		return relay.Verdict{}
@@ -188,7 +203,7 @@ func (s *session) Hello(b []byte) relay.Verdict {
 // decide finds the hello's route and its first server.
 func (s *session) decide(h sni.Hello) relay.Verdict {
 	s.key = max(binary.LittleEndian.Uint32(h.Random), 1)
-	if s.conn.IsOwn(s.key, 0) {
+	if s.conn.IsOwn(s.key, s.answered()) {
 		s.err = errLoop
 		return s.turnAway(Loop, relay.PhaseDecide, alertInternalError)
 	}
