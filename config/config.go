@@ -56,6 +56,8 @@ type Listener struct {
 	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
 	Name    string // what routes call it; "" for none
 
+	StartTLS string // what clients say before TLS: StartTLSPostgres, or "" for nothing
+
 	Default, NoSNI *routes.Route  // its own, before those of the Config; nil: none
 	Access         *routes.Access // the clients that it takes; nil: all
 
@@ -66,6 +68,9 @@ type Listener struct {
 	// name. Otherwise "[::]:PORT" takes IPv4 as well, like ":PORT".
 	IPv6Only bool
 }
+
+// StartTLSPostgres is PostgreSQL's SSLRequest.
+const StartTLSPostgres = "postgres"
 
 // Timeouts bound what a connection may wait for. All but Keepalive are above zero.
 type Timeouts struct {

@@ -93,7 +93,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEveryValue(t *testing.T) {
 	c := mustParse(t, `
-listen: [{address: ":443"}, {address: "192.0.2.1:8443", protocol: tls}, {address: "[2001:DB8::1]:0"}]
+listen: [{address: ":443"}, {address: "192.0.2.1:8443", protocol: tls}, {address: "[2001:DB8::1]:0", starttls: postgres}]
 timeouts: {hello: 1s, connect: 500ms, idle: 720h, half_close: 2m, keepalive: 1m30s, drain: 1h30m}
 limits: {connections: 1000, connections_per_ip: 0, rate_per_ip: 0, hello_bytes: 1048576, hello_memory: 1048576}
 log: {level: warn, format: json, access: ./access.log, skip: [no_bytes]}
@@ -121,7 +121,7 @@ no_sni: {reject: reset, backend: shop}
 `)
 	want := Config{
 		File:     "k.yaml",
-		Listen:   []Listener{{Address: ":443"}, {Address: "192.0.2.1:8443"}, {Address: "[2001:db8::1]:0"}},
+		Listen:   []Listener{{Address: ":443"}, {Address: "192.0.2.1:8443"}, {Address: "[2001:db8::1]:0", StartTLS: "postgres"}},
 		Timeouts: Timeouts{time.Second, 500 * time.Millisecond, 720 * time.Hour, 2 * time.Minute, 90 * time.Second, 90 * time.Minute},
 		Limits:   Limits{1000, 1 << 20, 1 << 20},
 		Log:      Log{slog.LevelWarn, "json", "./access.log", true},

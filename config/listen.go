@@ -14,7 +14,7 @@ import (
 var listenSchema = strict.Schema{
 	What:     "a listener",
 	Want:     "a mapping such as {address: \":443\"}",
-	Keys:     []string{"name", "address", "protocol", "default", "no_sni", "allow", "deny", "limits", "proxy_protocol_from"},
+	Keys:     []string{"name", "address", "protocol", "starttls", "default", "no_sni", "allow", "deny", "limits", "proxy_protocol_from"},
 	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
@@ -42,9 +42,26 @@ func (d *decoder) listen(n *yaml.Node) {
 				d.unsupported(k, k.Value)
 			}
 		}
+		l.StartTLS = d.startTLS(keys)
 		d.addListener(l, keys)
 	}
 	d.narrow()
+}
+
+// startTLS reads what clients say before TLS, which is for listeners of TLS alone.
+func (d *decoder) startTLS(keys map[string]*yaml.Node) string {
+	n := keys["starttls"]
+	if n == nil {
+		return ""
+	}
+	s, _ := d.Choice(n, "starttls", StartTLSPostgres)
+	if p := keys["protocol"]; p != nil && p.Value != "tls" {
+		d.Fail(n, "`starttls` wants `protocol: tls`, the default: leave one of the two out")
+	}
+	if keys["not_tls"] != nil {
+		d.Fail(n, "`starttls` and `not_tls` exclude each other: what comes in clear is read as one or the other")
+	}
+	return s
 }
 
 // listenerName reads a name that routes can have.

@@ -179,6 +179,27 @@ var listenCases = []problemCase{
 		"1:37: unknown value \"htp\" for `protocol`, want \"tls\"",
 	},
 	{
+		"starttls unknown",
+		"listen: [{address: \":5432\", starttls: postgre}]\n" + routesLine,
+		"1:39: unknown value \"postgre\" for `starttls`, did you mean \"postgres\"?",
+	},
+	{
+		"starttls of another protocol",
+		"listen: [{address: \":5432\", starttls: smtp}]\n" + routesLine,
+		"1:39: unknown value \"smtp\" for `starttls`, want \"postgres\"",
+	},
+	{
+		"starttls that is no word",
+		"listen: [{address: \":5432\", starttls: [postgres]}, {address: \":5433\", starttls: }]\n" + routesLine,
+		"1:39: `starttls` must be a single value, got a list\n1:81: `starttls` has no value",
+	},
+	{
+		"starttls beside another protocol",
+		"listen: [{address: \":5432\", protocol: http, starttls: postgres}]\n" + routesLine,
+		"1:39: `protocol: http`: not supported yet\n" +
+			"1:55: `starttls` wants `protocol: tls`, the default: leave one of the two out",
+	},
+	{
 		"proxy_protocol_from",
 		"listen: [{address: \":443\", proxy_protocol_from: [10.0.0.0/8]}]\n" + routesLine,
 		"1:28: `proxy_protocol_from`: not supported yet",

@@ -375,6 +375,24 @@ func TestPostgresLoop(t *testing.T) {
 	}
 }
 
+// A reload changes what clients say first on an open listener.
+func TestPostgresReload(t *testing.T) {
+	e := servePostgres(t, one("db.example", refusing(t)))
+	c := *e.config.Load()
+	for n, kind := range []StartTLS{PostgresStartTLS, NoStartTLS, PostgresStartTLS} {
+		c.Listeners = []Rules{{Address: "postgres", StartTLS: kind}}
+		e.Reload(&c)
+		client := e.dial()
+		client.SendBytes(inClear)
+		if kind == PostgresStartTLS {
+			client.WantBytes(postgres.Refusal)
+		}
+		client.WantEnd(nil)
+		client.Close()
+		e.wantRecord(n+1, map[StartTLS]Reason{NoStartTLS: NotTLS, PostgresStartTLS: NoTLSAsked}[kind], relay.PhaseHello)
+	}
+}
+
 // Other listeners take no PostgreSQL but what begins with TLS.
 func TestPostgresOnAnotherListener(t *testing.T) {
 	e := serve(t, one("db.example", refusing(t)))

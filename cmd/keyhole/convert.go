@@ -77,7 +77,12 @@ func proxyConfig(c *config.Config, pools []*backend.Pool, splits []*backend.Spli
 func rules(listeners []config.Listener) []proxy.Rules {
 	all := make([]proxy.Rules, len(listeners))
 	for i, l := range listeners {
-		all[i] = proxy.Rules{Address: l.Address, Access: l.Access, MaxConnections: l.Connections, HelloBytes: l.HelloBytes}
+		all[i] = proxy.Rules{
+			Address: l.Address, Access: l.Access, MaxConnections: l.Connections, HelloBytes: l.HelloBytes, NoName: l.NoSNI,
+		}
+		if l.StartTLS == config.StartTLSPostgres {
+			all[i].StartTLS = proxy.PostgresStartTLS
+		}
 	}
 	return all
 }
