@@ -20,6 +20,7 @@ import (
 // follows a hello is the test's own bytes.
 type plan struct {
 	listen   string // empty: any free port
+	keys     string // further keys of the listener: ", starttls: postgres"
 	settings string // further sections: "timeouts: {idle: 1s}\n"
 	log      string // further keys of the log: ", skip: [no_bytes]"
 	backends string // a section of its own, or empty
@@ -32,8 +33,8 @@ type plan struct {
 func planFor(t *testing.T, p plan) *edge {
 	t.Helper()
 	e := edgeFor(t, setup{through: p.through, config: fmt.Sprintf(
-		"listen: [{address: %q}]\nlog: {format: json, access: stdout%s}\n%s%sroutes:\n%s",
-		cmp.Or(p.listen, "127.0.0.1:0"), p.log, p.settings, p.backends, p.routes)})
+		"listen: [{address: %q%s}]\nlog: {format: json, access: stdout%s}\n%s%sroutes:\n%s",
+		cmp.Or(p.listen, "127.0.0.1:0"), p.keys, p.log, p.settings, p.backends, p.routes)})
 	t.Cleanup(func() {
 		if t.Failed() {
 			others, _, _ := e.records.take("", math.MaxInt)

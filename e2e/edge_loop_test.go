@@ -31,18 +31,24 @@ func TestServerBecomesTheEdgeItself(t *testing.T) {
 
 // Two edges that name each other send one hello back and forth. The first that sees it again ends that.
 func TestTwoEdgesNameEachOther(t *testing.T) {
-	for _, c := range []struct{ name, a, b, bits string }{
-		{"IPv4", "10.77.3.1", "10.77.3.2", "24"},
-		{"IPv6", "fd77::1", "fd77::2", "64"},
+	for _, c := range []struct{ name, a, b, bits, keys string }{
+		{"IPv4", "10.77.3.1", "10.77.3.2", "24", ""},
+		{"IPv6", "fd77::1", "fd77::2", "64", ""},
+		// The other edge has answered, which a server has not that sends a hello back, but only to what precedes it.
+		{"PostgreSQL", "10.77.3.1", "10.77.3.2", "24", ", starttls: postgres"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			here, there := newNetns(t), newNetns(t)
 			here.link("edges", c.a+"/"+c.bits, there, c.b+"/"+c.bits)
 			a, b := net.JoinHostPort(c.a, "443"), net.JoinHostPort(c.b, "443")
-			e := planFor(t, plan{through: here.through(), listen: a, routes: route("*.test", b)})
-			planFor(t, plan{through: there.through(), listen: b, routes: route("*.test", a)})
+			e := planFor(t, plan{through: here.through(), listen: a, keys: c.keys, routes: route("*.test", b)})
+			planFor(t, plan{through: there.through(), listen: b, keys: c.keys, routes: route("*.test", a)})
 			client := here.dial(a)
+			if c.keys != "" {
+				client.Send(sslRequest)
+				client.Want("S")
+			}
 			client.SendBytes(helloFor(t, "loop.test"))
 			client.Want("\x15\x03\x01\x00\x02\x02\x50") // internal_error
 			client.WantEnd(nil)

@@ -1,7 +1,8 @@
 // Package e2e holds no code but tests: they put the real binary between real origins and real clients. Behind the edge
-// stand openssl s_server, Go, Node and an nginx with two certificates, each with a key of its own; before it come curl,
-// openssl s_client, GnuTLS, Node, Java, Python, Go and Chromium. Every client verifies the certificate that it is shown,
-// and every test compares it with the origin's, and reads the record that the edge wrote of the connection.
+// stand openssl s_server, Go, Node, PostgreSQL and an nginx with two certificates, each with a key of its own; before
+// it come curl, openssl s_client, GnuTLS, Node, Java, Python, Go, Chromium, psql and psycopg2. Every client verifies
+// the certificate that it is shown, and every test compares it with the origin's, and reads the record that the edge
+// wrote of the connection.
 //
 //	.ci/install-clients                            # the programs that the tests run
 //	go test ./e2e
@@ -41,8 +42,12 @@ func TestMain(m *testing.M) {
 
 // runAll runs the tests in the world that they share.
 func runAll(m *testing.M) (status int, err error) {
-	// Where Debian has nginx, and a user's path may not look.
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+	// Where Debian has nginx and PostgreSQL's server, and a user's path may not look.
+	servers, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil {
+		return 1, err
+	}
+	os.Setenv("PATH", strings.Join(append([]string{os.Getenv("PATH"), "/usr/sbin"}, servers...), ":"))
 	if err := missingPrograms(os.Environ()); err != nil {
 		return 1, err
 	}
