@@ -12,6 +12,7 @@ package address
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -20,30 +21,41 @@ import (
 )
 
 // Address is a place to connect to or to listen on. Exactly one of IP, Name and Path is set, or
-// none for a listener on every address of the machine, ":443".
+// none for a listener on every address of the machine, ":443". With SNI only Name may be set.
 type Address struct {
-	IP   netip.Addr // unmapped; with a zone if it is link-local IPv6
-	Name string     // of a host, in the normal form of routes.Normalize; may end in a dot
-	Path string     // of a Unix socket, absolute
-	Port uint16     // 0 with Path, and on a listener for any free one
+	IP     netip.Addr // unmapped; with a zone if it is link-local IPv6
+	Name   string     // of a host, in the normal form of routes.Normalize; may end in a dot
+	Path   string     // of a Unix socket, absolute
+	Port   uint16     // 0 with Path and Listen, and on a listener for any free one
+	SNI    bool       // of a server: at the name that the client asks for, with Name behind it
+	Listen bool       // of a server: at the port of the listener that the client came in by
 }
 
 // String spells an address in one way only, by which duplicates are found. It parses to the same
 // address.
 func (a Address) String() string {
+	host, port := a.Name, strconv.Itoa(int(a.Port))
+	if a.Listen {
+		port = listenPort
+	}
 	switch {
 	case a.Path != "":
 		return "unix:" + a.Path
 	case a.IP.IsValid():
-		return netip.AddrPortFrom(a.IP, a.Port).String()
+		return net.JoinHostPort(a.IP.String(), port)
+	case a.SNI && a.Name != "":
+		host = sniHost + "." + a.Name
+	case a.SNI:
+		host = sniHost
 	}
-	return a.Name + ":" + strconv.Itoa(int(a.Port))
+	return host + ":" + port
 }
 
 // isAny reports whether the address names no host: ":443".
 func (a Address) isAny() bool { return a.Path == "" && a.Name == "" && !a.IP.IsValid() }
 
-// ParseServer reads IP:port, [IPv6]:port, host:port or unix:PATH.
+// ParseServer reads IP:port, [IPv6]:port, host:port, unix:PATH, {sni}:port or {sni}.suffix:port. The
+// port may be the word "listen".
 func ParseServer(s string) (Address, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parsePath(path)
@@ -54,12 +66,17 @@ func ParseServer(s string) (Address, error) {
 	if port, ok := anyHost(s); ok {
 		return Address{}, fmt.Errorf("* is no server's address, write 127.0.0.1:%s for this machine", port)
 	}
+	if strings.ContainsAny(s, "{$") && !strings.HasPrefix(s, "[") { // the name of a zone may hold both
+		return parseSNI(s)
+	}
 	a, err := parse(s)
 	switch {
 	case err != nil:
+	case a.isAny() && a.Listen:
+		err = errors.New("missing host, the port of the listener on this machine is the edge itself")
 	case a.isAny():
 		err = fmt.Errorf("missing host, write 127.0.0.1:%d for this machine", a.Port)
-	case a.Port == 0:
+	case a.Port == 0 && !a.Listen:
 		err = errors.New("port 0 cannot be connected to, want 1 to 65535")
 	case a.IP.IsValid():
 		err = CheckServer(a.IP)
@@ -82,7 +99,11 @@ func ParseListener(s string) (Address, error) {
 		return Address{}, fmt.Errorf("* is no address, write \":%s\" for every address of the machine", port)
 	}
 	a, err := parse(s)
-	if err == nil && a.IP.IsValid() {
+	switch {
+	case err != nil:
+	case a.Listen:
+		err = fmt.Errorf("port %q is for servers, a listener has a number", listenPort)
+	case a.IP.IsValid():
 		err = checkUnicast(a.IP)
 	}
 	if err != nil {
@@ -128,6 +149,10 @@ func parse(s string) (Address, error) {
 	if port == "" {
 		a.Port = 443
 		return Address{}, fmt.Errorf("missing port, did you mean %s?", a)
+	}
+	if port == listenPort {
+		a.Listen = true
+		return a, nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {

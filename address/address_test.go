@@ -27,6 +27,12 @@ func TestParse(t *testing.T) {
 		{"my_origin:1", "my_origin:1", both},
 		{"4you:65535", "4you:65535", both},
 		{"unix:/run/x.sock", "unix:/run/x.sock", both[:1]},
+		{"10.0.0.5:listen", "10.0.0.5:listen", both[:1]},
+		{"[fe80::1%eth0]:listen", "[fe80::1%eth0]:listen", both[:1]},
+		{"Origin.internal:listen", "origin.internal:listen", both[:1]},
+		{"{sni}:443", "{sni}:443", both[:1]},
+		{"{sni}:listen", "{sni}:listen", both[:1]},
+		{"{sni}.Internal.:0443", "{sni}.internal:443", both[:1]},
 		{"unix:" + long, "unix:" + long, both[:1]},
 		{":443", ":443", both[1:]},
 		{"10.0.0.5:0", "10.0.0.5:0", both[1:]},
@@ -98,6 +104,26 @@ func TestParseServerErrors(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
 		{":443", "missing host, write 127.0.0.1:443 for this machine"},
 		{"10.0.0.5:0", "port 0 cannot be connected to, want 1 to 65535"},
+		{":listen", "missing host, the port of the listener on this machine is the edge itself"},
+		{"0.0.0.0:listen", "0.0.0.0 is no server's address, write 127.0.0.1 for this machine"},
+		{"{sni}:0", "port 0 cannot be connected to, want 1 to 65535"},
+		{"{sni}:https", `port "https" is not a number up to 65535`},
+		{"{sni}", "missing port, did you mean {sni}:443?"},
+		{"{sni}:", "missing port, did you mean {sni}:443?"},
+		{"{sni}.internal", "missing port, did you mean {sni}.internal:443?"},
+		{"{sni}.a..b:443", "host name has an empty label"},
+		{"{sni}.:443", errBehindSNI.Error()},
+		{"{sni}443", errBehindSNI.Error()},
+		{"{sni}-x.internal:443", errBehindSNI.Error()},
+		{"{sni}.10.0.0.5:443", errBehindSNI.Error()},
+		{"{sni}.5:443", "neither an IP address nor a host name, whose last label is no number"},
+		{"{sni}:443:443", "too many colons, an IPv6 address is written [2001:db8::1]:443"},
+		{"www.{sni}:443", `{sni} is the whole name that the client asks for, leave out "www."`},
+		{"https://{sni}:443", `{sni} is the whole name that the client asks for, leave out "https://"`},
+		{"{sni}{sni}:443", errNotSNI.Error()},
+		{"{SNI}:443", errNotSNI.Error()},
+		{"$ssl_preread_server_name:443", errNotSNI.Error()},
+		{"${SNI}.internal:443", errNotSNI.Error()},
 		{"0.0.0.0:443", "0.0.0.0 is no server's address, write 127.0.0.1 for this machine"},
 		{"[::ffff:0.0.0.0]:443", "0.0.0.0 is no server's address, write 127.0.0.1 for this machine"},
 		{"[::]:443", ":: is no server's address, write [::1] for this machine"},
@@ -116,6 +142,8 @@ func TestParseListenerErrors(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
 		{"443", `missing host, did you mean ":443"?`},
 		{":", "missing port, did you mean :443?"},
+		{":listen", `port "listen" is for servers, a listener has a number`},
+		{"{sni}:443", "host name has a character that no host name has"},
 		{"unix:/run/x.sock", "a Unix socket has no clients on the network, write host:port"},
 		{"/run/x.sock", "a Unix socket has no clients on the network, write host:port"},
 	} {
@@ -126,7 +154,8 @@ func TestParseListenerErrors(t *testing.T) {
 // FuzzParse holds that an address is spelled in one way: its spelling parses to the same address. A
 // listener that is no server is one for a reason that can be named.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"10.0.0.5:443", "[fe80::1%eth0]:443", "Origin.:1", "unix:/run/x", "[::ffff:1.2.3.4]:1", ":", "[]:1", ":0", "[::]:1"} {
+	for _, s := range []string{"10.0.0.5:443", "[fe80::1%eth0]:443", "Origin.:1", "unix:/run/x", "[::ffff:1.2.3.4]:1", ":", "[]:1", ":0", "[::]:1",
+		"{sni}.Internal:0443", "{sni}:listen", "[::1]:listen", "[fe80::1%{sni}]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -145,7 +174,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("ParseListener(%q) = %q, but ParseServer: %v", s, listener, err)
 			}
 		}
-		if err == nil && server.Path == "" && lerr != nil {
+		if err == nil && server.Path == "" && !server.SNI && !server.Listen && lerr != nil {
 			t.Errorf("ParseServer(%q) = %q, but ParseListener: %v", s, server, lerr)
 		}
 	})
