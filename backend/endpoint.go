@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"net/netip"
 	"sync/atomic"
+
+	"keyhole/address"
 )
 
 // Endpoint is one address of one server. It stays the same object, with its count of connections,
 // while the server has the address: refreshes of the name and reloads keep it (see [Pool.Adopt]).
 type Endpoint struct {
-	AddrPort netip.AddrPort // zero for a Unix socket; never an IPv4-mapped IPv6 address
+	AddrPort netip.AddrPort // zero for a Unix socket; never an IPv4-mapped IPv6 address; see At for port 0
 	Path     string         // of a Unix socket; empty for any other
 	Server   string         // the server's address as configured
 
@@ -23,9 +25,18 @@ type Endpoint struct {
 	patience    atomic.Int64 // see Patience; 0: nothing is known
 }
 
-// String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)" or
-// "unix:/run/x.sock".
+// String names the endpoint for logs: "10.0.0.5:443", "origin.internal:443 (10.0.0.7:443)",
+// "10.0.0.5:listen" or "unix:/run/x.sock".
 func (e *Endpoint) String() string { return e.name }
+
+// At returns the address to dial for a client that came in by a listener with that port, which
+// counts for servers at the listener's port only.
+func (e *Endpoint) At(listener uint16) netip.AddrPort {
+	if e.AddrPort.Port() == 0 && e.Path == "" {
+		return netip.AddrPortFrom(e.AddrPort.Addr(), listener)
+	}
+	return e.AddrPort
+}
 
 // Release takes back the connection that Pick counted. Call it exactly once for each endpoint that
 // Pick returned, also when the dial failed, and also when the address has left the pool.
@@ -49,40 +60,19 @@ func (e *Endpoint) acquire(limit int64) bool {
 	}
 }
 
-// A family is that of an endpoint's address. A Unix socket has none.
-type family uint8
-
-const (
-	noFamily family = iota
-	ipv4
-	ipv6
-	families // how many there are
-)
-
-func (f family) String() string { return [...]string{"no", "IPv4", "IPv6"}[f] }
-
-func (e *Endpoint) family() family { return familyOf(e.AddrPort.Addr()) }
-
-func familyOf(a netip.Addr) family {
-	switch {
-	case a.Is4():
-		return ipv4
-	case a.Is6():
-		return ipv6
-	}
-	return noFamily
-}
-
-// newEndpoint makes the endpoint of s at ap, which is zero for a Unix socket.
+// newEndpoint makes the endpoint of s at ap, which is zero for a Unix socket, and has port 0 for the
+// port of the listener.
 func newEndpoint(s *server, ap netip.AddrPort) *Endpoint {
 	e := &Endpoint{AddrPort: ap, Path: s.path, Server: s.configured}
 	switch {
 	case s.path != "":
 		e.name = s.key
+	case s.host != "" && s.listen:
+		e.name = fmt.Sprintf("%s (%s)", s.configured, ap.Addr())
 	case s.host != "":
 		e.name = fmt.Sprintf("%s (%s)", s.configured, ap)
 	default:
-		e.name = ap.String()
+		e.name = address.Address{IP: ap.Addr(), Port: ap.Port(), Listen: s.listen}.String()
 	}
 	e.hash = hashString(ap.String())
 	return e

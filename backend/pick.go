@@ -52,7 +52,7 @@ func (p *Pool) pickInOrder(s snapshot, client netip.Addr, f *filter) *Endpoint {
 		t := &s[i]
 		if t.mixed && f.avoidLast() {
 			e := p.pickFrom(t, client, f)
-			f.avoid = noFamily
+			f.avoid = NoFamily
 			if e != nil {
 				return e
 			}
@@ -101,7 +101,7 @@ func (p *Pool) pickFrom(t *tier, client netip.Addr, f *filter) *Endpoint {
 		case ClientHash:
 			e = p.rendezvous(t, clientKey(client), f)
 		default:
-			if f == nil || f.avoid == noFamily {
+			if f == nil || f.avoid == NoFamily {
 				return p.nextInTurn(t, f)
 			}
 			e = p.anyByWeight(t, f) // the family that is passed over would lose its turns
@@ -117,7 +117,7 @@ func (p *Pool) pickFrom(t *tier, client netip.Addr, f *filter) *Endpoint {
 // A filter says which endpoints a choice may take. Nil takes all of them.
 type filter struct {
 	tried       []*Endpoint
-	avoid       family // noFamily: none
+	avoid       Family // NoFamily: none
 	passDoubted bool
 }
 
@@ -127,11 +127,11 @@ func (f *filter) avoidLast() bool {
 	if n := len(f.tried); n > 0 {
 		f.avoid = f.tried[n-1].family()
 	}
-	return f.avoid != noFamily
+	return f.avoid != NoFamily
 }
 
 func (f *filter) allows(e *Endpoint) bool {
-	return !slices.Contains(f.tried, e) && (f.avoid == noFamily || e.family() != f.avoid) && !(f.passDoubted && e.doubted())
+	return !slices.Contains(f.tried, e) && (f.avoid == NoFamily || e.family() != f.avoid) && !(f.passDoubted && e.doubted())
 }
 
 // open reports whether e may be picked as things stand. It is just short enough for the compiler to

@@ -39,6 +39,9 @@ type Resolver struct {
 	// net.DefaultResolver.LookupNetIP.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
+	// Family is that of the addresses which are taken from answers. Zero: any.
+	Family Family
+
 	// Route returns an error when this machine has no route to an address. Nil: the kernel is
 	// asked; nothing is sent.
 	Route func(netip.Addr) error
@@ -50,7 +53,8 @@ type Resolver struct {
 
 	// Forbidden reports the addresses that no server may have: those of the edge's own listeners,
 	// since a connection to them goes round in circles. They are dropped from answers, and from the
-	// servers that Pools start with, and logged. Nil: none is forbidden.
+	// servers that Pools start with, and logged. Port 0 stands for that of each listener. Nil: none is
+	// forbidden.
 	Forbidden func(netip.AddrPort) bool
 
 	Log *slog.Logger // nil: slog.Default()
@@ -203,13 +207,13 @@ func (r *Resolver) lookup(ctx context.Context, host string) ([]netip.Addr, error
 	if r.Lookup != nil {
 		return r.Lookup(ctx, host)
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return net.DefaultResolver.LookupNetIP(ctx, r.Family.network(), host)
 }
 
 // apply gives the servers of n the usable ones of addrs, and reports whether any server got one. A
 // server that gets none keeps its addresses.
 func (r *Resolver) apply(n *name, addrs []netip.Addr) (ok bool) {
-	addrs = r.routed(n, usable(addrs))
+	addrs = r.routed(n, r.usable(addrs))
 	var dropped []netip.AddrPort
 	for _, u := range n.uses {
 		var aps []netip.AddrPort
@@ -234,10 +238,10 @@ func (r *Resolver) apply(n *name, addrs []netip.Addr) (ok bool) {
 }
 
 // usable returns the addresses that a server can be at, none of them IPv4-mapped.
-func usable(addrs []netip.Addr) []netip.Addr {
+func (r *Resolver) usable(addrs []netip.Addr) []netip.Addr {
 	var all []netip.Addr
 	for _, a := range addrs {
-		if a = a.Unmap(); a.IsValid() && checkIP(a) == nil {
+		if a = a.Unmap(); a.IsValid() && checkIP(a) == nil && r.Family.allows(a) {
 			all = append(all, a)
 		}
 	}

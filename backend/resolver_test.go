@@ -451,3 +451,37 @@ func TestKernelRoute(t *testing.T) {
 		t.Error("kernelRoute(fe80::1) = nil, want an error")
 	}
 }
+
+func TestResolverFamily(t *testing.T) {
+	for f, want := range map[Family]string{NoFamily: "10.0.0.1 2001:db8::1", IPv4: "10.0.0.1", IPv6: "2001:db8::1"} {
+		p := newPool(t, Config{Servers: servers("origin.internal:443", "192.0.2.1:443", "[2001:db8::9]:443")})
+		s := &nameServer{}
+		s.set("origin.internal", "::ffff:10.0.0.1", "2001:db8::1")
+		r := &Resolver{Pools: []*Pool{p}, Lookup: s.lookup, Route: routeToAll, Family: f}
+		r.Resolve(t.Context())
+		var got []string
+		for _, e := range p.servers[0].endpoints {
+			got = append(got, e.AddrPort.Addr().String())
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("with family %s the name has %q, want %q", f, got, want)
+		}
+		if n := len(names(p)); n != len(got)+2 {
+			t.Errorf("with family %s the pool has %d endpoints, want those of addresses to stay", f, n)
+		}
+	}
+}
+
+// A server at the port of the listener is the edge itself when it is so at any listener's port.
+func TestForbiddenAtThePortOfTheListener(t *testing.T) {
+	p := newPool(t, Config{Servers: servers("10.0.0.1:listen", "10.0.0.2:listen", "origin.internal:listen")})
+	s := &nameServer{}
+	s.set("origin.internal", "10.0.0.1", "10.0.0.3")
+	r := &Resolver{Pools: []*Pool{p}, Lookup: s.lookup, Route: routeToAll, Log: logTo(&bytes.Buffer{}),
+		Forbidden: func(a netip.AddrPort) bool { return a == netip.MustParseAddrPort("10.0.0.1:0") }}
+	r.Resolve(t.Context())
+	wantNames(t, p, "10.0.0.2:listen", "origin.internal:listen (10.0.0.3)")
+	if got := endpoint(t, p, "10.0.0.2:listen").At(993).String(); got != "10.0.0.2:993" {
+		t.Errorf("At(993) = %s, want 10.0.0.2:993", got)
+	}
+}

@@ -42,11 +42,11 @@ func (r *Resolver) noteCut(n *name, cut [families]error) {
 		switch {
 		case err != nil && !n.cut[f]:
 			if r.cutting[f]++; r.cutting[f] == 1 {
-				r.log().Warn("no route to "+family(f).String()+" addresses, they are left out", "name", n.host, "err", err)
+				r.log().Warn("no route to "+Family(f).String()+" addresses, they are left out", "name", n.host, "err", err)
 			}
 		case err == nil && n.cut[f]:
 			if r.cutting[f]--; r.cutting[f] == 0 {
-				r.log().Info("no " + family(f).String() + " address is left out any more")
+				r.log().Info("no " + Family(f).String() + " address is left out any more")
 			}
 		}
 		n.cut[f] = err != nil

@@ -15,6 +15,7 @@ type server struct {
 	host       string // to be resolved; empty for an IP address and a Unix socket
 	path       string // of a Unix socket
 	port       uint16
+	listen     bool   // the port is that of the client's listener, and port is 0
 	hash       uint64 // of key
 	weight     int
 	tier       int // where the backup rank stands among those of its pool
@@ -40,6 +41,7 @@ func newServer(c ServerConfig) (*server, error) {
 		host:       a.Name,
 		path:       a.Path,
 		port:       a.Port,
+		listen:     a.Listen,
 		hash:       hashString(a.String()),
 		weight:     max(c.Weight, 1),
 	}
