@@ -18,6 +18,9 @@
 // one address of weight 4, so an answer that grows or shrinks moves no load between servers. If two
 // servers have the same address, the pool has two endpoints for it.
 //
+// A server may stand for every name that a client can ask for. [Pool.Find] returns the pool of one
+// name, which is an ordinary one, as soon as a [Lookups] has resolved it.
+//
 // Pick reads an immutable snapshot through an atomic pointer. It takes no lock, allocates nothing
 // and never waits. A [Resolver] resolves the names, and publishes new snapshots.
 //
@@ -39,12 +42,20 @@ type Config struct {
 	Balance        Balance        // zero: RoundRobin
 	Retries        int            // how many more servers a connection tries after the first; zero: none
 	MaxConnections int            // open connections to each address of each server; zero: no limit
+
+	// Of a pool whose server is {sni}: which addresses a name may lead to, of which family, and what
+	// resolves it; nil is a Lookups of its own.
+	To      Fence
+	Family  Family
+	Lookups *Lookups
 }
 
 // ServerConfig describes a server of a pool.
 type ServerConfig struct {
 	// Address is IP:port, [IPv6]:port, host:port or unix:PATH, as address.ParseServer reads them.
-	// The search list of the system applies to a host name without a final dot.
+	// The search list of the system applies to a host name without a final dot. The port may be
+	// "listen", see Endpoint.At. A server at {sni}:port or {sni}.suffix:port is the only one of its
+	// pool, see Pool.Find.
 	Address string
 	Weight  int // share of the load against the other servers of its rank, 1 to 256; zero: 1
 	Backup  int // rank: used only when no server of a lower one can be, 0 to 100; zero: goes first

@@ -24,6 +24,8 @@ type Pool struct {
 	mu      sync.Mutex // guards the servers and the order of stores to current; Pick does not lock it
 	servers []*server  // the slice itself never changes
 
+	byName *byName // nil for ordinary servers; then the only one, and set before the first Pick
+
 	turns []turns // for each tier
 
 	// Every Pick writes the counter. The padding keeps it off the cache line that every Pick reads.
@@ -44,6 +46,13 @@ func New(c Config) (*Pool, error) {
 		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
 	}
 	p := &Pool{name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections)}
+	var err error
+	if p.byName, err = newByName(&c); err != nil {
+		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
+	}
+	if p.byName != nil {
+		c.Servers = nil
+	}
 	for _, sc := range c.Servers {
 		s, err := newServer(sc)
 		if err != nil {
@@ -86,7 +95,8 @@ func (p *Pool) Retries() int { return p.retries }
 // Adopt takes over the endpoints that the pool has in common with old, a pool of the previous
 // configuration. Both pools then share the endpoint of a server at an address, with its count of
 // connections. A name that is not resolved yet gets the addresses that it has in old. Weights and
-// limits are the new pool's own. Nil has nothing in common.
+// limits are the new pool's own. Of a pool by name the new one takes over all that old knows, if
+// both are configured alike. Nil has nothing in common.
 //
 // Call it before Resolver.Resolve and before the first Pick: a connection picked earlier stays
 // counted on the endpoint that Adopt replaces. Old may stay in use until its last connection is
@@ -95,6 +105,7 @@ func (p *Pool) Adopt(old *Pool) {
 	if old == nil || old == p {
 		return
 	}
+	p.adoptByName(old.byName)
 	before := old.copyServers()
 	p.mu.Lock()
 	defer p.mu.Unlock()
