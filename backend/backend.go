@@ -19,7 +19,7 @@
 // servers have the same address, the pool has two endpoints for it.
 //
 // A server may stand for every name that a client can ask for. [Pool.Find] returns the pool of one
-// name, which is an ordinary one, as soon as a [Lookups] has resolved it.
+// name, which is an ordinary one, once a [Lookups] has resolved it ([Pool.Ask]).
 //
 // Pick reads an immutable snapshot through an atomic pointer. It takes no lock, allocates nothing
 // and never waits. A [Resolver] resolves the names, and publishes new snapshots.

@@ -108,27 +108,48 @@ func newByName(c *Config) (*byName, error) {
 func (p *Pool) ByName() bool { return p.byName != nil }
 
 // Find returns the pool of a host, which is in the normal form of routes.Normalize. p is one by
-// name. The error is one of ErrNoAddress to ErrLookups, or wraps it. When the host must be resolved
-// first, Find returns a Wait, and w is called once when that has a result.
+// name. The error is one of ErrNoAddress to ErrLookups, or wraps it, or ErrUnknown: then Ask.
 //
-// For a host that is known Find takes one lock, for some 100 ns, and allocates nothing.
-func (p *Pool) Find(host []byte, w Waker) (*Pool, *Wait, error) {
+// Find takes one lock, for some 100 ns, and allocates nothing.
+func (p *Pool) Find(host []byte) (*Pool, error) {
 	n := p.byName
-	h := maphash.Bytes(n.seed, host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	k, ok := n.known.Get(h)
-	ok = ok && k.host == string(host)
-	if ok && time.Now().Before(k.until) {
-		return k.pool, nil, k.err
+	k := n.get(n.hash(host), host)
+	if k == nil || !time.Now().Before(k.until) {
+		return nil, ErrUnknown
+	}
+	return k.pool, k.err
+}
+
+// Ask has a host resolved that Find does not know. Either it returns a Wait, and calls w once when
+// that has a result, or it returns as Find does.
+func (p *Pool) Ask(host []byte, w Waker) (*Wait, *Pool, error) {
+	n := p.byName
+	h := n.hash(host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := n.get(h, host)
+	if k != nil && time.Now().Before(k.until) {
+		return nil, k.pool, k.err // resolved since
 	}
 	if wait := n.ask(h, host, w); wait != nil {
-		return nil, wait, nil
+		return wait, nil, nil
 	}
-	if ok && k.pool != nil {
-		return k.pool, nil, nil // what it had last is better than nothing
+	if k != nil && k.pool != nil {
+		return nil, k.pool, nil // what it had last is better than nothing
 	}
 	return nil, nil, ErrLookups
+}
+
+func (n *byName) hash(host []byte) uint64 { return maphash.Bytes(n.seed, host) }
+
+// get returns what is known of a host, nil for nothing. The caller holds n.mu.
+func (n *byName) get(h uint64, host []byte) *known {
+	if k, ok := n.known.Get(h); ok && k.host == string(host) {
+		return k
+	}
+	return nil
 }
 
 // Forget has every host resolved again: what may be reached has changed. Connections stay.
@@ -251,7 +272,7 @@ func (q *question) answer(a Answer, err error) {
 
 // keep gives k, whose look-up failed, the pool that the host had before.
 func (n *byName) keep(q *question, k *known) {
-	if before, ok := n.known.Peek(q.hash); ok && before.host == q.host && before.pool != nil {
+	if before := n.get(q.hash, []byte(q.host)); before != nil && before.pool != nil {
 		k.pool, k.err = before.pool, nil
 	}
 }

@@ -98,8 +98,12 @@ func byNamePool(t *testing.T, z *zone, c Config) *Pool {
 // find returns the pool of a host, after the wait if there is one.
 func find(t *testing.T, p *Pool, host string) (*Pool, error) {
 	t.Helper()
+	found, err := p.Find([]byte(host))
+	if err != ErrUnknown {
+		return found, err
+	}
 	b := newBell()
-	found, wait, err := p.Find([]byte(host), b)
+	wait, found, err := p.Ask([]byte(host), b)
 	if wait == nil {
 		return found, err
 	}
@@ -258,7 +262,7 @@ func TestOneLookupForAll(t *testing.T) {
 		b := newBell()
 		var waits []*Wait
 		for range 3 {
-			_, wait, _ := p.Find([]byte("a.example"), b)
+			wait, _, _ := p.Ask([]byte("a.example"), b)
 			waits = append(waits, wait)
 		}
 		waits[2].Leave()
@@ -288,21 +292,21 @@ func TestLookupsAreBounded(t *testing.T) {
 		b := bell{make(chan struct{}, 2*lookupsWaiting)}
 		var waits []*Wait
 		for i := range lookupsAtOnce + lookupsWaiting {
-			_, wait, err := p.Find(fmt.Appendf(nil, "n%d.example", i), b)
+			wait, _, err := p.Ask(fmt.Appendf(nil, "n%d.example", i), b)
 			if wait == nil {
-				t.Fatalf("Find of name %d = %v, want a wait", i, err)
+				t.Fatalf("Ask for name %d = %v, want a wait", i, err)
 			}
 			waits = append(waits, wait)
 		}
-		if _, wait, err := p.Find([]byte("more.example"), b); wait != nil || err != ErrLookups {
-			t.Errorf("Find of one name more = %v, %v, want %v", wait, err, ErrLookups)
+		if wait, _, err := p.Ask([]byte("more.example"), b); wait != nil || err != ErrLookups {
+			t.Errorf("Ask for one name more = %v, %v, want %v", wait, err, ErrLookups)
 		}
-		if found, _, err := p.Find([]byte("popular.example"), b); found != popular {
-			t.Errorf("Find of a known name that has expired = %v, %v, want what it had", found, err)
+		if _, found, err := p.Ask([]byte("popular.example"), b); found != popular {
+			t.Errorf("Ask for a known name that has expired = %v, %v, want what it had", found, err)
 		}
 		waits[len(waits)-1].Leave()
-		if _, wait, err := p.Find([]byte("more.example"), b); wait == nil {
-			t.Errorf("Find after another has left = %v, want a wait", err)
+		if wait, _, err := p.Ask([]byte("more.example"), b); wait == nil {
+			t.Errorf("Ask after another has left = %v, want a wait", err)
 		}
 		pass(time.Minute)
 		if z.most != lookupsAtOnce || z.now != 0 || len(p.byName.asked) != 0 {
@@ -364,7 +368,7 @@ func TestLookupsClose(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
 		b := newBell()
-		_, wait, _ := p.Find([]byte("a.example"), b)
+		wait, _, _ := p.Ask([]byte("a.example"), b)
 		cancel()
 		if err := <-done; err != context.Canceled {
 			t.Errorf("Run() = %v, want %v", err, context.Canceled)
@@ -373,8 +377,8 @@ func TestLookupsClose(t *testing.T) {
 		if _, err := wait.Result(); !errors.Is(err, ErrLookupFailed) {
 			t.Errorf("Result() after the end = %v, want %v", err, ErrLookupFailed)
 		}
-		if _, wait, err := p.Find([]byte("b.example"), b); wait != nil || err != ErrLookups {
-			t.Errorf("Find after the end = %v, %v, want %v", wait, err, ErrLookups)
+		if wait, _, err := p.Ask([]byte("b.example"), b); wait != nil || err != ErrLookups {
+			t.Errorf("Ask after the end = %v, %v, want %v", wait, err, ErrLookups)
 		}
 	})
 }
@@ -464,7 +468,7 @@ func TestFindDoesNotAllocate(t *testing.T) {
 	find(t, p, string(host))
 	find(t, p, string(host)) // among those that are asked for more than once
 	if n := testing.AllocsPerRun(100, func() {
-		found, _, _ := p.Find(host, nil)
+		found, _ := p.Find(host)
 		found.Pick(client, nil).Release()
 	}); n != 0 {
 		t.Errorf("Find and Pick allocate %v times, want 0", n)
@@ -477,12 +481,12 @@ func BenchmarkFind(b *testing.B) {
 	p, _ := New(Config{Name: "any", Servers: servers("{sni}:443"), To: public, Lookups: &Lookups{Lookup: z.lookup}})
 	defer p.byName.lookups.Close()
 	host, rung := []byte("shop.example.com"), newBell()
-	p.Find(host, rung)
+	p.Ask(host, rung)
 	<-rung.rung
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			found, _, _ := p.Find(host, nil)
+			found, _ := p.Find(host)
 			found.Pick(client, nil).Release()
 		}
 	})

@@ -16,13 +16,15 @@ const (
 	clientLookup   = 5 * time.Second
 )
 
-// The errors of Pool.Find and Wait.Result, beside those of a Lookups.Lookup, which they wrap.
+// The errors of Pool.Find, Pool.Ask and Wait.Result, beside those of a Lookups.Lookup, which they wrap.
 var (
 	ErrNoAddress     = errors.New("the name has no address")
 	ErrDenied        = errors.New("the name has no address that a client may be sent to")
 	ErrLookupFailed  = errors.New("the name was not resolved")
 	ErrLookupTimeout = errors.New("the name was not resolved in time")
 	ErrLookups       = errors.New("too many names are being resolved")
+
+	ErrUnknown = errors.New("the name has not been resolved") // of Find alone
 )
 
 // LookupDescriptors is how many descriptors the look-ups of a Lookups hold at most.

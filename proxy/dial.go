@@ -41,7 +41,7 @@ func (s *session) dial(reason Reason) relay.Verdict {
 	}
 	return s.ask(relay.Verdict{
 		Op:        relay.Dial,
-		Target:    relay.Target{Addr: s.endpoint.AddrPort, Path: s.endpoint.Path},
+		Target:    relay.Target{Addr: s.endpoint.At(s.listenPort()), Path: s.endpoint.Path},
 		Timeout:   patience,
 		Idle:      s.idle,
 		Keepalive: s.keepalive,
@@ -73,8 +73,13 @@ func (s *session) next(reason Reason) relay.Verdict {
 
 var pause = relay.Verdict{Op: relay.Wait, Timeout: retryPause}
 
-// Resume follows a pause.
-func (s *session) Resume(error) relay.Verdict { return s.dial(s.reason) }
+// Resume follows a pause, or the wait for a name.
+func (s *session) Resume(error) relay.Verdict {
+	if s.wait != nil {
+		return s.resolved()
+	}
+	return s.dial(s.reason)
+}
 
 func (s *session) DialFailed(err error, took time.Duration) relay.Verdict {
 	s.err = err

@@ -16,6 +16,7 @@ var handed = map[string]string{
 	"asks":      "sent",
 	"heard":     "rebuilt: from the bytes that were held",
 	"pool":      "sent: its name; one that is not known keeps the endpoint alone",
+	"wait":      "rebuilt: the name is looked up anew",
 	"endpoint":  "sent: its server and address",
 	"tried":     "sent: their servers and addresses",
 	"idle":      "sent",

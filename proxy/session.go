@@ -25,6 +25,7 @@ type session struct {
 	*reading // until no hello can come any more; then nil
 
 	pool      *backend.Pool
+	wait      *backend.Wait       // for the pool of the client's name; nil: none
 	endpoint  *backend.Endpoint   // counted on until released
 	tried     []*backend.Endpoint // that did not answer
 	idle      time.Duration
@@ -186,14 +187,13 @@ func (s *session) Hello(b []byte) relay.Verdict {
 	s.watch = relay.ClientSide | relay.OriginSide
 	end := s.parser.End()
 	v := s.decide(h)
-	if v.Op != relay.Dial {
+	if v.Op == relay.Reject {
 		return v
 	}
 	behind := b[end:]
 	in := s.inspectClient(behind)
 	if in.Reject {
-		s.endpoint.Release()
-		s.endpoint = nil
+		s.letGo()
 		return relay.Verdict{Op: relay.Reject, Farewell: in.Farewell}
 	}
 	v.Inspect, v.Hold = in.Watch, len(behind)-in.Pass
@@ -207,6 +207,7 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 		s.err = errLoop
 		return s.turnAway(Loop, relay.PhaseDecide, alertInternalError)
 	}
+	limit := s.config.Timeouts.Connect
 	d := s.config.Decide(Query{Name: h.ServerName, ALPN: h.ALPN, Client: s.client().Addr(), Listener: s.listener()})
 	s.config = nil
 	s.outcome, s.literal, s.reject = d.Outcome, d.Literal, d.Reject
@@ -216,6 +217,9 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 	switch d.Reason {
 	case NoReason:
 		s.pool, s.idle, s.keepalive = d.Pool, d.Idle, d.Keepalive
+		if s.pool.ByName() {
+			return s.find(h.ServerName, limit)
+		}
 		return s.dial(NoHealthyServer)
 	case HelloMalformed:
 		s.err = errBadName
@@ -245,9 +249,7 @@ func (s *session) Closed(sum relay.Summary) {
 	if s.desk.ring != nil {
 		s.record(sum)
 	}
-	if s.endpoint != nil {
-		s.endpoint.Release()
-	}
+	s.letGo()
 	if ln := s.listener(); ln != nil {
 		ln.open.Add(-1)
 	}

@@ -146,6 +146,9 @@ func (c *Conn) Waker() Waker { return Waker{c.loop, c.slot, c.waits + 1} }
 
 // Wake has the loop call the session's Resume, soon.
 func (w Waker) Wake() {
+	if w.loop == nil {
+		return // the zero Conn's
+	}
 	w.loop.post(func(l *loop) {
 		if c := l.conns[w.slot]; c.state == stateWaiting && c.waits == w.wait {
 			l.resume(c, nil)
