@@ -37,7 +37,7 @@ var peerBalances = map[string]backend.Balance{
 var backendSchema = strict.Schema{
 	What:     "a backend",
 	Want:     "a mapping such as {servers: [10.0.0.5:443]}",
-	Keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections"},
+	Keys:     []string{"servers", "balance", "proxy_protocol", "http_port", "health", "eject", "retries", "max_connections", "to"},
 	Refused:  []string{"http_port", "health", "eject"},
 	Hints:    peerKeys,
 	Required: []string{"servers"},
@@ -95,10 +95,11 @@ func (d *decoder) backendName(k *yaml.Node) bool {
 
 func (d *decoder) backend(name, n *yaml.Node) Backend {
 	b := Backend{Name: name.Value, Retries: defaultRetries}
+	var servers, to *yaml.Node
 	for k, v := range d.Fields(n, &backendSchema) {
 		switch k.Value {
 		case "servers":
-			b.Servers = d.servers(name, v)
+			servers, b.Servers = v, d.servers(name, v)
 		case "balance":
 			b.Balance = d.balance(v)
 		case "proxy_protocol":
@@ -111,10 +112,13 @@ func (d *decoder) backend(name, n *yaml.Node) Backend {
 			if i, ok := d.Integer(v, k.Value, 0, maxConnections); ok {
 				b.MaxConnections = i
 			}
+		case "to":
+			to, b.To = v, d.to(v)
 		default: // http_port, health, eject
 			d.unsupported(k, k.Value)
 		}
 	}
+	d.checkByName(&b, servers, to)
 	return b
 }
 
@@ -153,7 +157,7 @@ func (d *decoder) servers(name, n *yaml.Node) []Server {
 var serverSchema = strict.Schema{
 	What:     "a server",
 	Want:     "an address or a mapping such as {address: 10.0.0.5:443}",
-	Keys:     []string{"address", "weight", "backup"},
+	Keys:     []string{"address", "port", "weight", "backup"},
 	Required: []string{"address"},
 	Hints:    peerKeys,
 }
@@ -162,13 +166,16 @@ var serverSchema = strict.Schema{
 // without a valid one.
 func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
 	s = Server{Weight: 1, Line: n.Line}
-	if n.Kind == yaml.ScalarNode {
-		return s, d.serverAddress(n, &s)
+	if n.Kind == yaml.ScalarNode || isSNI(n) {
+		return s, d.serverAddress(n, nil, &s)
 	}
+	var host, port *yaml.Node
 	for k, v := range d.Fields(n, &serverSchema) {
 		switch k.Value {
 		case "address":
-			at = d.serverAddress(v, &s)
+			host = v
+		case "port":
+			port = v
 		case "weight":
 			if i, ok := d.Integer(v, k.Value, 1, backend.MaxWeight); ok {
 				s.Weight = i
@@ -176,6 +183,9 @@ func (d *decoder) server(n *yaml.Node) (s Server, at *yaml.Node) {
 		case "backup":
 			s.Backup = d.backup(v)
 		}
+	}
+	if host != nil {
+		at = d.serverAddress(host, port, &s)
 	}
 	return s, at
 }
@@ -194,8 +204,16 @@ func (d *decoder) backup(n *yaml.Node) int {
 	return rank
 }
 
-func (d *decoder) serverAddress(n *yaml.Node, s *Server) *yaml.Node {
+// serverAddress reads an address, whose port may be a value of its own.
+func (d *decoder) serverAddress(n, port *yaml.Node, s *Server) *yaml.Node {
+	if isSNI(n) {
+		d.Fail(n, "{sni} must be in quotes, YAML takes it for a mapping: write \"{sni}:443\"")
+		return nil
+	}
 	text, ok := d.Text(n, "address")
+	if ok && port != nil {
+		text, ok = d.withPort(text, port)
+	}
 	if !ok {
 		return nil
 	}
@@ -275,6 +293,7 @@ func (d *decoder) backendRef(n *yaml.Node) int {
 			Servers: []Server{{Address: addr, Weight: 1, Line: n.Line}},
 			Retries: defaultRetries,
 		})
+		d.checkByName(&d.config.Backends[i], n, nil)
 	}
 	return i
 }

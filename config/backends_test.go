@@ -84,7 +84,7 @@ var backendCases = []problemCase{
 		"3:10: unknown key `server`, did you mean `servers`?\n" +
 			"3:34: unknown key `retrys`, did you mean `retries`?\n" +
 			"3:45: unknown key `max-connections`, did you mean `max_connections`?\n" +
-			"3:65: unknown key `frobnicate`, want one of `servers`, `balance`, `proxy_protocol`, `retries`, `max_connections`",
+			"3:65: unknown key `frobnicate`, want one of `servers`, `balance`, `proxy_protocol`, `retries`, `max_connections`, `to`",
 	},
 	{
 		"name like an address",

@@ -42,6 +42,7 @@ type Config struct {
 	Timeouts Timeouts
 	Limits   Limits
 	Log      Log
+	Resolver Resolver
 	Backends []Backend // the named ones in the file's order, then one for each inline address
 	Table    *routes.Table
 	Splits   []Split
@@ -103,16 +104,19 @@ type Backend struct {
 	Name           string // for an inline address, the address
 	Servers        []Server
 	Balance        backend.Balance
-	Retries        int // further servers tried after a failure, 0 to 10
-	MaxConnections int // open at once to each server; 0: no limit
+	Retries        int           // further servers tried after a failure, 0 to 10
+	MaxConnections int           // open at once to each server; 0: no limit
+	To             backend.Fence // of a backend whose server is {sni}: where a name may lead
 }
 
 // Server is one origin server.
 type Server struct {
-	Address string // "10.0.0.5:443", "[2001:db8::1]:443", "origin.internal:443" or "unix:/run/origin.sock"
-	Weight  int    // 1 to 256
-	Backup  int    // rank: used only while no server of a lower one can be; 0 to 100
-	Line    int    // where the file names it first
+	// Address is "10.0.0.5:443", "[2001:db8::1]:443", "origin.internal:443", "unix:/run/origin.sock",
+	// "{sni}:443" or "{sni}.internal:443". The port may be "listen", that of the client's listener.
+	Address string
+	Weight  int // 1 to 256
+	Backup  int // rank: used only while no server of a lower one can be; 0 to 100
+	Line    int // where the file names it first
 }
 
 // Load reads and validates a file. The error is Problems, or wraps the error of reading the file,

@@ -128,10 +128,10 @@ no_sni: {reject: reset, backend: shop}
 		Backends: []Backend{
 			{"shop", []Server{
 				{"10.0.0.5:443", 1, 0, 8}, {"origin.internal:443", 256, 1, 8}, {"[2001:db8::5]:443", 1, 0, 8},
-			}, backend.ClientHash, 0, 7},
-			{"spare", []Server{{"unix:/run/x.sock", 1, 0, 13}}, backend.RoundRobin, 2, 0},
-			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, 0, 22}}, backend.RoundRobin, 2, 0},
-			{"db.:443", []Server{{"db.:443", 1, 0, 24}}, backend.RoundRobin, 2, 0},
+			}, backend.ClientHash, 0, 7, backend.Fence{}},
+			{"spare", []Server{{"unix:/run/x.sock", 1, 0, 13}}, backend.RoundRobin, 2, 0, backend.Fence{}},
+			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, 0, 22}}, backend.RoundRobin, 2, 0, backend.Fence{}},
+			{"db.:443", []Server{{"db.:443", 1, 0, 24}}, backend.RoundRobin, 2, 0, backend.Fence{}},
 		},
 		Default: routes.Route{Backend: 1, Reject: routes.RejectSilence, Line: 25},
 		NoSNI:   &routes.Route{Backend: 0, Reject: routes.RejectReset, Line: 26},
@@ -316,6 +316,9 @@ func completeBackends(backends []Backend) error {
 			return fmt.Errorf("backend %+v", b)
 		}
 		names[b.Name] = true
+		if b.ByName() != (b.To.Public || len(b.To.Networks) > 0) || b.ByName() && len(b.Servers) > 1 {
+			return fmt.Errorf("backend %+v: to is for {sni}, and {sni} alone", b)
+		}
 		for _, s := range b.Servers {
 			if s.Address == "" || s.Weight < 1 || s.Weight > 256 || s.Line < 1 {
 				return fmt.Errorf("backend %q has server %+v", b.Name, s)

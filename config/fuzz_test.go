@@ -19,7 +19,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	f.Add([]byte(listenLine + routesLine))
 	f.Add([]byte(listenLine + "include: [a*, b]\nroutes: [{sni: a.example, backend: \"${A}\", allow: [\"@c\"]}]\n"))
-	for _, cases := range [][]problemCase{syntaxCases, settingsCases, listenCases, backendCases, routeCases} {
+	for _, cases := range [][]problemCase{syntaxCases, settingsCases, listenCases, backendCases, byNameCases, routeCases} {
 		for _, c := range cases {
 			f.Add([]byte(c.text))
 		}

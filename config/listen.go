@@ -178,10 +178,11 @@ func (d *decoder) narrow() {
 }
 
 // loop returns the listener that a server address would connect to, as far as the addresses tell:
-// other names than localhost are resolved later.
+// other names than localhost are resolved later. A server at the port of the listener is the edge
+// when it is so at any listener's port.
 func (d *decoder) loop(a address.Address) (listener, bool) {
 	for i, l := range d.listeners {
-		if l.Port == a.Port && l.Port != 0 && reaches(a, l.Address, d.config.Listen[i].IPv6Only) {
+		if (a.Listen || l.Port == a.Port && l.Port != 0) && reaches(a, l.Address, d.config.Listen[i].IPv6Only) {
 			return l, true
 		}
 	}
@@ -189,6 +190,9 @@ func (d *decoder) loop(a address.Address) (listener, bool) {
 }
 
 func reaches(to, l address.Address, ipv6Only bool) bool {
+	if to.SNI {
+		return false // known for a connection only
+	}
 	if to.Name != "" && strings.TrimSuffix(to.Name, ".") == strings.TrimSuffix(l.Name, ".") {
 		return true
 	}

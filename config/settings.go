@@ -15,7 +15,7 @@ import (
 var rootSchema = strict.Schema{
 	What:     "the configuration",
 	Want:     "a mapping with `listen` and `routes`",
-	Keys:     []string{"listen", "include", "admin", "timeouts", "limits", "log", "backends", "routes", "default", "no_sni"},
+	Keys:     []string{"listen", "include", "admin", "timeouts", "limits", "log", "resolver", "backends", "routes", "default", "no_sni"},
 	Refused:  []string{"admin"},
 	Required: []string{"listen", "routes"},
 	Hints:    peerSections,
@@ -52,6 +52,7 @@ func (d *decoder) document(root *yaml.Node) {
 	read("timeouts", d.timeouts)
 	read("limits", d.limits)
 	read("log", d.log)
+	read("resolver", d.resolver)
 	read("include", d.include)
 	d.nameless = d.nameless || sections["backends"] == nil && misspelt("backends") || misspelt("include")
 	d.parts = append([]part{{d.File, sections}}, d.parts...)

@@ -38,8 +38,8 @@ var settingsCases = []problemCase{
 	{
 		"unknown section",
 		listenLine + "zzz: 1\nadmn: 2\n" + routesLine,
-		"2:1: unknown key `zzz`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
-			"3:1: unknown key `admn`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`",
+		"2:1: unknown key `zzz`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`\n" +
+			"3:1: unknown key `admn`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`",
 	},
 	{
 		"duplicate section",

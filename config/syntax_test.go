@@ -63,7 +63,7 @@ var syntaxCases = []problemCase{
 	{
 		"byte order mark does not move columns",
 		"\ufeffx: 1\nlisten: [{address: \":443\"}]\n" + routesLine,
-		"1:1: unknown key `x`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`",
+		"1:1: unknown key `x`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`",
 	},
 	{
 		"unclosed brace",
@@ -222,15 +222,15 @@ var syntaxCases = []problemCase{
 	{
 		"alias bomb",
 		"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
-		"1:1: unknown key `a`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
+		"1:1: unknown key `a`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`\n" +
 			"1:1: missing key `listen`\n" +
 			"1:1: missing key `routes`\n" +
 			"1:4: YAML anchors are not supported, write the value out where it is used\n" +
-			"2:1: unknown key `b`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
+			"2:1: unknown key `b`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`\n" +
 			"2:4: YAML anchors are not supported, write the value out where it is used\n" +
 			"2:8: YAML aliases are not supported, write the value out\n" +
 			"2:12: YAML aliases are not supported, write the value out\n" +
-			"3:1: unknown key `c`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `backends`, `routes`, `default`, `no_sni`\n" +
+			"3:1: unknown key `c`, want one of `listen`, `include`, `timeouts`, `limits`, `log`, `resolver`, `backends`, `routes`, `default`, `no_sni`\n" +
 			"3:5: YAML aliases are not supported, write the value out\n" +
 			"3:9: YAML aliases are not supported, write the value out",
 	},

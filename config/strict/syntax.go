@@ -102,7 +102,8 @@ func position(data []byte, offset int) (line, col int) {
 
 var (
 	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
-	anyHost    = regexp.MustCompile(`^\*:\d+$`) // nginx and HAProxy write *:443
+	anyHost    = regexp.MustCompile(`^\*:\d+$`)                               // nginx and HAProxy write *:443
+	braced     = regexp.MustCompile(`(?:- |: |\[|, )(\{\w+\}[.:][^\s,\]}]*)`) // {sni}:443
 	yamlAnchor = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
 )
 
@@ -155,7 +156,12 @@ func (d *Decoder) syntaxError(data []byte, err error) {
 		d.FailAt(line, tab, "a tab in the indentation, YAML wants spaces")
 		return
 	}
-	d.FailAt(line, indent(lineText(data, line))+1, "YAML syntax: %s%s", message, syntaxHints[message])
+	text := lineText(data, line)
+	if at := braced.FindStringSubmatchIndex(text); at != nil {
+		d.FailAt(line, utf8.RuneCountInString(text[:at[2]])+1, "a value that begins with { must be quoted, did you mean %s?", Quote(text[at[2]:at[3]]))
+		return
+	}
+	d.FailAt(line, indent(text)+1, "YAML syntax: %s%s", message, syntaxHints[message])
 }
 
 // withoutQuotes reports the first value of a line that the message of the YAML reader can be about,
