@@ -17,8 +17,8 @@ func (f Family) String() string { return [...]string{"no", "IPv4", "IPv6"}[f] }
 // allows reports whether a choice of f takes a.
 func (f Family) allows(a netip.Addr) bool { return f == NoFamily || f == familyOf(a) }
 
-// network is f as package net names it.
-func (f Family) network() string { return [...]string{"ip", "ip4", "ip6"}[f] }
+// Network is f as package net names it: ip, ip4 or ip6.
+func (f Family) Network() string { return [...]string{"ip", "ip4", "ip6"}[f] }
 
 func (e *Endpoint) family() Family { return familyOf(e.AddrPort.Addr()) }
 

@@ -207,7 +207,7 @@ func (r *Resolver) lookup(ctx context.Context, host string) ([]netip.Addr, error
 	if r.Lookup != nil {
 		return r.Lookup(ctx, host)
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, r.Family.network(), host)
+	return net.DefaultResolver.LookupNetIP(ctx, r.Family.Network(), host)
 }
 
 // apply gives the servers of n the usable ones of addrs, and reports whether any server got one. A

@@ -9,14 +9,14 @@ import (
 
 // pools makes the pool of every backend of c, in its order. A pool that old
 // has by the same name hands over its addresses and counts.
-func pools(c *config.Config, old []*backend.Pool) ([]*backend.Pool, error) {
+func pools(c *config.Config, old []*backend.Pool, names *backend.Lookups) ([]*backend.Pool, error) {
 	before := make(map[string]*backend.Pool, len(old))
 	for _, p := range old {
 		before[p.Name()] = p
 	}
 	all := make([]*backend.Pool, 0, len(c.Backends))
 	for _, b := range c.Backends {
-		p, err := pool(b)
+		p, err := pool(b, c.Resolver.Family, names)
 		if err != nil {
 			return nil, err
 		}
@@ -26,8 +26,11 @@ func pools(c *config.Config, old []*backend.Pool) ([]*backend.Pool, error) {
 	return all, nil
 }
 
-func pool(b config.Backend) (*backend.Pool, error) {
-	c := backend.Config{Name: b.Name, Balance: b.Balance, Retries: b.Retries, MaxConnections: b.MaxConnections}
+func pool(b config.Backend, f backend.Family, names *backend.Lookups) (*backend.Pool, error) {
+	c := backend.Config{
+		Name: b.Name, Balance: b.Balance, Retries: b.Retries, MaxConnections: b.MaxConnections,
+		To: b.To, Family: f, Lookups: names,
+	}
 	for _, s := range b.Servers {
 		c.Servers = append(c.Servers, backend.ServerConfig{Address: s.Address, Weight: s.Weight, Backup: s.Backup})
 	}

@@ -35,10 +35,17 @@ func goesTo(c *config.Config, number int, from netip.Addr) string {
 
 // shownBackend returns a backend with its servers, or the address that is one.
 func shownBackend(b *config.Backend) string {
-	if len(b.Servers) == 1 && b.Servers[0].Address == b.Name {
-		return b.Name
+	servers := list(b.Servers)
+	if b.ByName() {
+		servers = b.NameServer()
 	}
-	return fmt.Sprintf("backend %s: %s", b.Name, list(b.Servers))
+	switch {
+	case len(b.Servers) != 1 || b.Servers[0].Address != b.Name:
+		return fmt.Sprintf("backend %s: %s", b.Name, servers)
+	case b.ByName():
+		return servers
+	}
+	return b.Name
 }
 
 // list returns the servers of a backend, as configured.

@@ -24,7 +24,8 @@ type edge struct {
 	tasks  *tasks
 	plan   *plan
 	stop   context.CancelFunc // ends the resolver of the plan
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	names  *backend.Lookups // of names that clients ask for
 
 	own     addresses
 	opened  []binding        // the listeners that there are until a restart
@@ -35,9 +36,7 @@ type edge struct {
 // newEdge opens the listeners of c and resolves names for a short time, then in the background
 // until ctx ends. The edge serves after start. The sink is the edge's to close, on an error too.
 func newEdge(ctx context.Context, c *config.Config, out *sink, log *slog.Logger) (*edge, error) {
-	e := &edge{log: log, sink: out, lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}}
+	e := &edge{log: log, sink: out, lookup: net.DefaultResolver.LookupNetIP, names: &backend.Lookups{}}
 	if err := e.prepare(ctx, c); err != nil {
 		e.close()
 		return nil, err
@@ -49,7 +48,9 @@ func (e *edge) prepare(ctx context.Context, c *config.Config) (err error) {
 	e.tasks = newTasks(ctx, e.log)
 	e.answers = make(chan answer)
 	e.openAccessLog(c.Log)
-	r, err := roomFor(c.Limits.Connections)
+	e.names.Own, e.names.Forbidden = e.own.isOwn, e.own.reachedBy
+	e.tasks.Go("names of clients", e.names.Run)
+	r, err := roomFor(c)
 	if err != nil {
 		return err // before a call fails for want of a descriptor
 	}
@@ -94,8 +95,19 @@ func (e *edge) openAccessLog(l config.Log) {
 	e.access = proxy.NewAccessLog(e.sink.out, o, e.log)
 }
 
-func (e *edge) resolver(pools []*backend.Pool) *backend.Resolver {
-	return &backend.Resolver{Pools: pools, Lookup: e.lookup, Forbidden: e.own.reachedBy, Log: e.log}
+func (e *edge) resolver(c *config.Config, pools []*backend.Pool) *backend.Resolver {
+	f := c.Resolver.Family
+	return &backend.Resolver{Pools: pools, Family: f, Forbidden: e.own.reachedBy, Log: e.log,
+		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return e.lookup(ctx, f.Network(), host) },
+	}
+}
+
+// forget has names that clients ask for resolved anew, since a listener has been opened that one of
+// them may lead to.
+func (e *edge) forget(pools []*backend.Pool) {
+	for _, p := range pools {
+		p.Forget()
+	}
 }
 
 // resolve has r look up names in the background, in place of the resolver before.

@@ -119,7 +119,7 @@ func (e *edge) search(ctx context.Context, listener address.Address) error {
 func (e *edge) find(ctx context.Context, listener address.Address) (at netip.AddrPort, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	addrs, err := e.lookup(ctx, listener.Name)
+	addrs, err := e.lookup(ctx, "ip", listener.Name)
 	if err == nil && len(addrs) == 0 {
 		err = &net.DNSError{Err: "no address", Name: listener.Name}
 	}
@@ -194,19 +194,27 @@ func (o *addresses) count() int {
 	return len(o.bound)
 }
 
-// reachedBy reports whether a connection to a would come back to this edge.
+// isOwn reports whether a is an address of this machine.
+func (o *addresses) isOwn(a netip.Addr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.isLocal(a)
+}
+
+// reachedBy reports whether a connection to a would come back to this edge. Port 0 is that of each
+// listener.
 func (o *addresses) reachedBy(a netip.AddrPort) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.bound {
-		if a.Port() == b.Port() && address.Reaches(a.Addr(), b.Addr(), b.onlyIPv6, o.isLocal) {
+		if (a.Port() == b.Port() || a.Port() == 0) && address.Reaches(a.Addr(), b.Addr(), b.onlyIPv6, o.isLocal) {
 			return true
 		}
 	}
 	return false
 }
 
-// isLocal reports whether a is an address of this machine.
+// isLocal is isOwn for a caller that holds o.mu.
 func (o *addresses) isLocal(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"keyhole/backend"
+	"keyhole/config"
 	"keyhole/proxy/relay"
 )
 
@@ -22,28 +24,33 @@ type room struct {
 	pipes       int // of each event loop; negative: none
 }
 
-// roomFor returns the room for as many connections as asked for, or for 0 as many as the descriptor
+// roomFor returns the room for as many connections as c asks for, or for 0 as many as the descriptor
 // limit allows.
-func roomFor(asked int) (room, error) {
+func roomFor(c *config.Config) (room, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return room{}, fmt.Errorf("descriptor limit: %w", err)
 	}
-	return fit(asked, relay.Processors, limit.Cur)
+	lookups := 0
+	if slices.ContainsFunc(c.Backends, func(b config.Backend) bool { return b.ByName() }) {
+		lookups = backend.LookupDescriptors
+	}
+	return fit(c.Limits.Connections, relay.Processors, lookups, limit.Cur)
 }
 
-// fit is roomFor with limit descriptors. Pipes are optional: they make way for connections.
-func fit(asked, loops int, limit uint64) (room, error) {
+// fit is roomFor with limit descriptors, some of which are for look-ups. Pipes are optional: they
+// make way for connections.
+func fit(asked, loops, lookups int, limit uint64) (room, error) {
 	const how = "`ulimit -n`, or LimitNOFILE= in a systemd unit"
-	if need := relay.Descriptors(asked, loops); asked > 0 && uint64(need) > limit {
+	if need := relay.Descriptors(asked, loops) + lookups; asked > 0 && uint64(need) > limit {
 		return room{}, fmt.Errorf("limits.connections: %d connections need %d descriptors, and the limit is %d; lower it, or raise that: %s",
 			asked, need, limit, how)
 	}
-	if need := relay.Descriptors(fewest, loops); uint64(need) > limit {
+	if need := relay.Descriptors(fewest, loops) + lookups; uint64(need) > limit {
 		return room{}, fmt.Errorf("too few descriptors: %d connections, the fewest to start with, need %d, and the limit is %d; raise it: %s",
 			fewest, need, limit, how)
 	}
-	left := int(min(limit, 1<<30)) - relay.Descriptors(max(asked, fewest), loops)
+	left := int(min(limit, 1<<30)) - relay.Descriptors(max(asked, fewest), loops) - lookups
 	r := room{asked, min(relay.Pipes(limit, loops), left/2/relay.LoopsApart/loops)}
 	if asked == 0 {
 		r.connections = fewest + (left-2*relay.LoopsApart*loops*r.pipes)/2

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keyhole/backend"
 	"keyhole/config"
 	"keyhole/internal/testkit"
 )
@@ -31,7 +32,7 @@ func (z *zone) set(host, address string) {
 	z.entries[host] = netip.MustParseAddr(address)
 }
 
-func (z *zone) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (z *zone) lookup(ctx context.Context, _, host string) ([]netip.Addr, error) {
 	z.mu.Lock()
 	a, ok := z.entries[host]
 	if deadline, _ := ctx.Deadline(); !ok && !z.asked[host] {
@@ -71,7 +72,7 @@ func inside(t *testing.T, z *zone, file, text string) *insideEdge {
 	}
 	z.asked = map[string]bool{}
 	i := &insideEdge{zone: z, log: testkit.NewTranscript("log"), records: testkit.NewTranscript("records"), hangup: make(chan os.Signal, 1)}
-	i.edge = &edge{log: logger(c.Log, i.log), sink: &sink{out: i.records}, lookup: z.lookup}
+	i.edge = &edge{log: logger(c.Log, i.log), sink: &sink{out: i.records}, lookup: z.lookup, names: &backend.Lookups{}}
 	end, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	t.Cleanup(func() {

@@ -28,10 +28,10 @@ type plan struct {
 func (e *edge) newPlan(ctx context.Context, c *config.Config, before []*backend.Pool) (*plan, error) {
 	p := &plan{config: c, listeners: e.own.count()}
 	var err error
-	if p.room, err = roomFor(c.Limits.Connections); err != nil {
+	if p.room, err = roomFor(c); err != nil {
 		return nil, err
 	}
-	if p.pools, err = pools(c, before); err != nil {
+	if p.pools, err = pools(c, before, e.names); err != nil {
 		return nil, err
 	}
 	if p.splits, err = splits(c); err != nil {
@@ -39,7 +39,7 @@ func (e *edge) newPlan(ctx context.Context, c *config.Config, before []*backend.
 	}
 	ctx, cancel := context.WithTimeout(ctx, nameTime)
 	defer cancel()
-	p.resolver = e.resolver(p.pools)
+	p.resolver = e.resolver(c, p.pools)
 	p.resolver.Resolve(ctx)
 	return p, nil
 }
@@ -66,7 +66,8 @@ func (e *edge) loadAside(ctx context.Context) <-chan outcome[*plan] {
 // servers, which a new resolver drops.
 func (e *edge) use(p *plan) {
 	if p.listeners != e.own.count() {
-		p.resolver = e.resolver(p.pools)
+		p.resolver = e.resolver(p.config, p.pools)
+		e.forget(p.pools)
 	}
 	e.plan = p
 	e.server.Reload(proxyConfig(p.config, p.pools, p.splits, p.room))

@@ -99,7 +99,8 @@ func (e *edge) attend(asked *requests) {
 			e.finishReload(o.value, o.err)
 		case r := <-e.answers:
 			if e.noteListener(r); r.err == nil {
-				e.resolve(e.resolver(e.plan.pools)) // drops the servers that have the new address
+				e.resolve(e.resolver(e.plan.config, e.plan.pools)) // drops the servers that have the new address
+				e.forget(e.plan.pools)
 			}
 		case <-asked.upgrade:
 			e.log.Warn("SIGUSR2 is ignored: live upgrade is not supported yet")
