@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"keyhole/backend"
@@ -73,6 +74,53 @@ var byNameCases = func() []problemCase {
 		{"port alone", one(`{servers: [{port: listen}]}`), "2:26: missing key `address`"},
 		{"the edge at its own port", one(`{servers: [{address: 127.0.0.1, port: listen}]}`), `2:36: server "127.0.0.1:listen": would connect the edge to itself, it listens on ":8443"; name the origin's own address or another port`},
 		{"another listener's address", one(`{servers: ["192.0.2.1:listen"]}`), `2:26: server "192.0.2.1:listen": would connect the edge to itself, it listens on "192.0.2.1:9443"; name the origin's own address or another port`},
+		{"no_sni", head + "backends: {a: {servers: [\"{sni}:443\"]}}\n" + routes + "no_sni: {backend: a}\n", `4:19: the server of backend "a" is {sni}, the name that the client asks for, and here is none`},
+		{"no_sni of a listener", "listen: [{address: \":8443\", no_sni: {backend: \"{sni}:0443\"}}]\n" + routesLine, `1:47: the server of backend "{sni}:443" is {sni}, the name that the client asks for, and here is none`},
+		{"unknown backend of no_sni", head + "backends: {a: {servers: [\"{sni}:443\"]}}\n" + routes + "no_sni: {backend: b}\n", `4:19: unknown backend "b"`},
+		{"no_sni to several", head + "backends: {a: {servers: [\"{sni}:443\"]}}\n" + routes + "no_sni: {backend: [\"10.0.0.1:443\", a]}\n",
+			`4:19: the server of backend "a" is {sni}, the name that the client asks for, and here is none`},
 		{"listener", "listen: [{address: \":listen\"}]\n" + routesLine, `1:20: address ":listen": port "listen" is for servers, a listener has a number`},
 	}
 }()
+
+// An open proxy is said to be one.
+func TestOpenProxies(t *testing.T) {
+	const any = "backends: {any: {servers: [\"{sni}:443\"]}, suffix: {servers: [\"{sni}.internal:443\"]}, fixed: {servers: [10.0.0.1:443]}}\n"
+	const open = "warning: an open proxy: everybody can reach any name through \"any\", whose server is {sni}; add `allow`, or name the names in a route"
+	const listen = "listen: [{name: a, address: \":8443\", allow: 192.0.2.0/24}, {name: b, address: \":9443\"}]\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"route of any name", listenLine + any + "routes: [{sni: \"**\", backend: any}]\n", "3:31: " + open},
+		{"among others", listenLine + any + "routes:\n  - {sni: [a.example, \"**\"], alpn: h2, backend: any}\n", "4:49: " + open},
+		{"one of several", listenLine + any + "routes: [{sni: \"**\", backend: [fixed, suffix, any]}]\n", "3:31: " + open},
+		{"deny only", listenLine + any + "routes: [{sni: \"**\", backend: any, deny: 192.0.2.0/24}]\n", "3:31: " + open},
+		{"default", listenLine + any + "routes: []\ndefault: {backend: any}\n", "4:20: " + open},
+		{"inline", listenLine + "routes: []\ndefault: {backend: \"{sni}:443\"}\n",
+			"3:20: " + strings.Replace(open, "any\"", "{sni}:443\"", 1)},
+		{"default of a listener", "listen: [{address: \":8443\", default: {backend: any}}]\n" + any + "routes: []\n", "1:48: " + open},
+		{"one listener is open", listen + any + "routes: [{sni: \"**\", listen: [a, b], backend: any}]\n", "3:47: " + open},
+		{"default of the open listener", listen + any + "routes: []\ndefault: {backend: any}\n", "4:20: " + open},
+		{"all", listenLine + any + "routes: [{sni: \"**\", backend: any}]\ndefault: {backend: any}\n", "3:31: " + open + "\n4:20: " + open},
+
+		{"names", listenLine + any + "routes: [{sni: \"**.example\", backend: any}]\n", ""},
+		{"allow", listenLine + any + "routes: [{sni: \"**\", backend: any, allow: 192.0.2.0/24}]\n", ""},
+		{"allow of the default", listenLine + any + "routes: []\ndefault: {backend: any, allow: 192.0.2.0/24}\n", ""},
+		{"from", listenLine + any + "routes: [{sni: \"**\", backend: any, from: 192.0.2.0/24}]\n", ""},
+		{"matching", listenLine + any + "routes: [{sni: \"**\", backend: any, matching: \"a.*\"}]\n", ""},
+		{"suffix", listenLine + any + "routes: [{sni: \"**\", backend: suffix}]\n", ""},
+		{"the listener is fenced", listen + any + "routes: [{sni: \"**\", listen: a, backend: any}]\n", ""},
+		{"the open listener has a default of its own", strings.Replace(listen, "9443\"", "9443\", default: {backend: fixed}", 1) + any +
+			"routes: []\ndefault: {backend: any}\n", ""},
+		{"another backend", listenLine + any + "routes: [{sni: \"**\", backend: fixed}]\n", ""},
+		{"nothing", listenLine + any + "routes: [{sni: \"**\", reject: alert}, {sni: a.example, backend: any}]\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if w := mustParse(t, c.text).Warnings; w != nil {
+				got = strings.ReplaceAll("\n"+w.Error(), "\nk.yaml:", "\n")[1:]
+			}
+			if got != c.want {
+				t.Errorf("Warnings of %q =\n%s\nwant\n%s", c.text, got, c.want)
+			}
+		})
+	}
+}

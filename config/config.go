@@ -49,6 +49,7 @@ type Config struct {
 	Routes   []routes.Route // in the file's order; Backend is an index into Backends, or backend.FirstSplit and one into Splits
 	Default  routes.Route
 	NoSNI    *routes.Route // nil: Default takes the hellos without a name
+	Warnings Problems      // what is allowed, but hardly meant
 }
 
 // Listener is one address that the edge accepts TLS connections on. Its place in Config.Listen is
@@ -145,6 +146,7 @@ func (s Source) Parse(file string, data []byte) (*Config, error) {
 	if p := d.Problems(); len(p) > 0 {
 		return nil, p
 	}
+	d.config.Warnings = d.Warnings()
 	return d.config, nil
 }
 

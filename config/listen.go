@@ -129,13 +129,14 @@ func (d *decoder) listenAddress(n *yaml.Node) (a address.Address) {
 func (d *decoder) listenersOwn() {
 	for i, l := range d.listeners {
 		to := &d.config.Listen[i]
+		to.Access = d.clients(l.keys["allow"], l.keys["deny"])
 		if n := l.keys["default"]; n != nil {
 			to.Default = d.otherwise(n, &defaultSchema)
+			d.warnIfOpen(to.Default, n, d.config.Listen[i:i+1])
 		}
 		if n := l.keys["no_sni"]; n != nil {
 			to.NoSNI = d.otherwise(n, &noSNISchema)
 		}
-		to.Access = d.clients(l.keys["allow"], l.keys["deny"])
 		if n := l.keys["limits"]; n != nil {
 			d.ownLimits(n, to)
 		}

@@ -106,6 +106,9 @@ func (d *decoder) route(n *yaml.Node) routes.Route {
 	if unread || d.Count() > before && misspeltCondition(n) {
 		r.SNI = nil // it would contradict the routes without the condition
 	}
+	if slices.Contains(r.SNI, "**") {
+		d.warnIfOpen(&r, n, d.listenersLike(&r))
+	}
 	return r
 }
 
@@ -147,7 +150,10 @@ func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread b
 			unread = !d.condition(&r, n, k.Value, v) || unread
 		}
 	}
-	r.Backend = d.destination(to, sticky)
+	problems := d.Count()
+	if r.Backend = d.destination(to, sticky); d.Count() == problems {
+		d.wantsName(&r, to, s)
+	}
 	r.Access = d.clients(allow, deny)
 	if r.Backend < 0 && d.Count() == before {
 		d.rejectsAll(n)
@@ -346,6 +352,7 @@ func (d *decoder) defaultRoute(n *yaml.Node) {
 	def := d.otherwise(n, &defaultSchema)
 	def.Reject = cmp.Or(def.Reject, routes.RejectAlert)
 	d.config.Default = *def
+	d.warnIfOpen(def, n, d.listenersWithoutDefault())
 }
 
 // otherwise reads where the connections go that no route takes.

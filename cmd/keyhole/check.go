@@ -14,12 +14,16 @@ func checkCommand(file *string) *cobra.Command {
 		Use:   "check",
 		Short: "Read the configuration and print every problem in it",
 		Long: `Read the configuration and print every problem in it, each with its line and
-column, to the standard error. It opens no socket and resolves no name.`,
+column, to the standard error. It opens no socket and resolves no name. A
+warning is printed likewise, and changes no exit status.`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(*file)
 			if err != nil {
 				return err
+			}
+			for _, w := range c.Warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), w)
 			}
 			what := []string{count(len(c.Listen), "listener"), count(len(c.Routes), "route"), count(len(c.Backends), "backend")}
 			if c.Included != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyhole/backend"
 	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 	"keyhole/routes"
@@ -116,7 +117,7 @@ func (q *question) find(c *config.Config, from netip.Addr, listener int) finding
 		a.consequence = fmt.Sprintf("rejected with a TCP reset before all that: the listener does not let %s in", from)
 		return a
 	}
-	a.consequence = consequence(c, a.Match, from)
+	a.consequence = consequence(c, a.Match, from, a.Name != "")
 	return a
 }
 
@@ -146,10 +147,15 @@ func clientAddress(s string) (netip.Addr, error) {
 }
 
 // consequence returns what the edge does with a client, after the outcome of its look-up.
-func consequence(c *config.Config, m routes.Match, from netip.Addr) string {
+func consequence(c *config.Config, m routes.Match, from netip.Addr, named bool) string {
+	why := ""
 	switch m.Outcome {
 	case routes.Matched, routes.MatchedDefault, routes.MatchedNoName:
-		return goesTo(c, m.Route.Backend, from)
+		number := m.Route.Backend
+		if named || number >= backend.FirstSplit || !c.Backends[number].ByName() {
+			return goesTo(c, number, from)
+		}
+		why = ": the server is the name, and there is none"
 	}
 	alert := "unrecognized_name"
 	if m.Outcome == routes.BadName {
@@ -160,7 +166,7 @@ func consequence(c *config.Config, m routes.Match, from netip.Addr) string {
 		routes.RejectClose:   "a clean close",
 		routes.RejectReset:   "a TCP reset",
 		routes.RejectSilence: "silence",
-	}[m.Reject]
+	}[m.Reject] + why
 }
 
 // oneName wants a server name, which may be empty, or none with --no-sni.

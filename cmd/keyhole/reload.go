@@ -69,6 +69,9 @@ func (e *edge) use(p *plan) {
 		p.resolver = e.resolver(p.config, p.pools)
 		e.forget(p.pools)
 	}
+	for _, w := range p.config.Warnings {
+		e.log.Warn("configuration has a warning", "warning", w)
+	}
 	e.plan = p
 	e.server.Reload(proxyConfig(p.config, p.pools, p.splits, p.room))
 	e.resolve(p.resolver)

@@ -26,6 +26,7 @@ type Decoder struct {
 	problems Problems
 	silenced int                   // problems that were not reported, see Fail
 	origins  map[*yaml.Node]origin // of the values with ${
+	warnings Problems
 }
 
 // In calls read with another file for File.
@@ -58,6 +59,17 @@ func (d *Decoder) Place(file string, line int) string {
 // Problems returns the problems found so far, or nil. They are sorted by position, and the files are
 // in the order in which they were read.
 func (d *Decoder) Problems() Problems { return d.problems.sorted(d.files) }
+
+// Warnings returns what is no problem, but hardly meant, sorted by position, or nil.
+func (d *Decoder) Warnings() Problems { return d.warnings.sorted(d.files) }
+
+// Warn reports a warning at a node.
+func (d *Decoder) Warn(n *yaml.Node, format string, args ...any) {
+	before, silenced := len(d.problems), d.silenced
+	d.Fail(n, "warning: "+format, args...)
+	d.warnings = append(d.warnings, d.problems[before:]...)
+	d.problems, d.silenced = d.problems[:before], silenced
+}
 
 // Count is the number of problems found so far.
 func (d *Decoder) Count() int { return len(d.problems) + d.silenced }
