@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -24,6 +25,7 @@ type zone struct {
 	entries map[string]netip.Addr
 	longest time.Duration // that anybody would have waited for the first answer of a name without an entry
 	asked   map[string]bool
+	clients []string // the names that clients have asked for, each time that it was looked up
 }
 
 func (z *zone) set(host, address string) {
@@ -50,6 +52,18 @@ func (z *zone) lookup(ctx context.Context, _, host string) ([]netip.Addr, error)
 	return []netip.Addr{a}, nil
 }
 
+// ofClients has an answer for good, or none.
+func (z *zone) ofClients(_ context.Context, host string, _ backend.Family) (backend.Answer, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.clients = append(z.clients, host)
+	a, ok := z.entries[host]
+	if !ok {
+		return backend.Answer{}, backend.ErrNoAddress
+	}
+	return backend.Answer{Addrs: []netip.Addr{a}, TTL: time.Hour}, nil
+}
+
 // An insideEdge runs in the test's own process, with names of the test.
 type insideEdge struct {
 	*edge
@@ -72,7 +86,7 @@ func inside(t *testing.T, z *zone, file, text string) *insideEdge {
 	}
 	z.asked = map[string]bool{}
 	i := &insideEdge{zone: z, log: testkit.NewTranscript("log"), records: testkit.NewTranscript("records"), hangup: make(chan os.Signal, 1)}
-	i.edge = &edge{log: logger(c.Log, i.log), sink: &sink{out: i.records}, lookup: z.lookup, names: &backend.Lookups{}}
+	i.edge = &edge{log: logger(c.Log, i.log), sink: &sink{out: i.records}, lookup: z.lookup, names: &backend.Lookups{Lookup: z.ofClients}}
 	end, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	t.Cleanup(func() {
@@ -120,6 +134,72 @@ func TestUnknownServer(t *testing.T) {
 	if !z.asked["a.internal"] || !z.asked["b.internal"] || z.longest > nameTime {
 		t.Errorf("asked for %v, waited up to %v, want a.internal and b.internal, up to %v", z.asked, z.longest, nameTime)
 	}
+}
+
+// TestReloadKeepsNamesOfClients shows that a reload looks a name up again only when its backend has
+// changed, and goes by what the backend says then.
+func TestReloadKeepsNamesOfClients(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	z := &zone{entries: map[string]netip.Addr{}}
+	z.set(demoShop, "127.0.0.1")
+	_, port, _ := net.SplitHostPort(s.shop)
+	text := func(more, to string) string {
+		return "listen: [{address: \"127.0.0.1:0\"}]\n" + more + "backends: {any: {servers: [\"{sni}:" + port + "\"], to: " + to + "}}\n" +
+			"routes: [{sni: " + demoShop + ", backend: any}]\n"
+	}
+	e := inside(t, z, s.file, text("", "127.0.0.0/8"))
+	if e.err != nil {
+		t.Fatal(e.err)
+	}
+	at := e.ready[0].String()
+	stays := s.visit(at, demoShop)
+	for i, c := range []struct {
+		more, to string
+		lookups  int
+		reached  bool
+	}{
+		{"", "127.0.0.0/8", 1, true},
+		{"timeouts: {idle: 1m}\n", "127.0.0.0/8", 1, true},
+		{"resolver: {family: ipv4}\n", "127.0.0.0/8", 2, true},
+		{"resolver: {family: ipv4}\n", "127.0.0.0/16", 3, true},
+		{"resolver: {family: ipv4}\n", "public", 4, false},
+		{"", "127.0.0.0/8", 5, true},
+	} {
+		if err := os.WriteFile(s.file, []byte(text(c.more, c.to)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e.hangup <- syscall.SIGHUP
+		e.log.Expect(t, fmt.Sprintf(`(?s)(?:msg="configuration reloaded".*){%d}`, i+1))
+		if c.reached {
+			s.visit(at, demoShop).leave()
+		} else {
+			s.turnedAway(at, demoShop)
+			e.records.Expect(t, ` reason=denied_server .* error="127\.0\.0\.1 is not a public address"`)
+		}
+		z.mu.Lock()
+		if len(z.clients) != c.lookups {
+			t.Errorf("after the reload for %sto: %s the name was looked up %d times, want %d", c.more, c.to, len(z.clients), c.lookups)
+		}
+		z.mu.Unlock()
+	}
+	stays.ask()
+	stays.leave()
+}
+
+// TestWarningIsLogged shows that the start and a reload log the warnings of check.
+func TestWarningIsLogged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	z := &zone{entries: map[string]netip.Addr{}}
+	e := inside(t, z, s.file, "listen: [{address: \"127.0.0.1:0\"}]\nroutes: []\ndefault: {backend: \"{sni}:443\"}\n")
+	if e.err != nil {
+		t.Fatal(e.err)
+	}
+	const warning = `level=WARN msg="configuration has a warning" warning="[^"]*:3:20: warning: an open proxy: `
+	e.log.Expect(t, warning)
+	e.hangup <- syscall.SIGHUP
+	e.log.Expect(t, `(?s)`+warning+`.*`+warning)
 }
 
 // TestUnknownListener shows that a listener whose name has no answer holds up no other, and opens
