@@ -113,6 +113,13 @@ func (l *loop) await(c *Conn, d time.Duration, unsent []byte) {
 	c.state, c.phase, c.deadline = stateWaiting, max(c.phase, PhaseDecide), 0
 	c.waits++
 	l.keep(c, unsent)
+	// Before the first dial the client decides what is waited for, and so for
+	// how long: its hello counts as unfinished still.
+	if b := c.flows[client].held; b != nil && c.phase == PhaseDecide {
+		if l.list(c, b); c.state == stateClosed {
+			return
+		}
+	}
 	if d > 0 {
 		l.deadline(c, d)
 	}
@@ -125,6 +132,9 @@ func (l *loop) await(c *Conn, d time.Duration, unsent []byte) {
 // resume asks the session once more, after a wait.
 func (l *loop) resume(c *Conn, err error) {
 	c.deadline = 0
+	if b := c.flows[client].held; b != nil {
+		l.finished(b)
+	}
 	l.follow(c, c.session.Resume(err), c.unsent())
 }
 
@@ -160,8 +170,12 @@ func (l *loop) keep(c *Conn, unsent []byte) {
 // holdUnfinished copies the beginning of a hello into a block, at, and lists
 // it. That may end connections, c too.
 func (l *loop) holdUnfinished(c *Conn, at **block, b []byte) {
-	x := l.blocks.hold(b)
-	*at = x
+	*at = l.blocks.hold(b)
+	l.list(c, *at)
+}
+
+// list adds a block to the list. That may end connections, c too.
+func (l *loop) list(c *Conn, x *block) {
 	x.owner, x.older = c, l.newest
 	l.relink(x, x, x)
 	l.hellos += len(x.buf)

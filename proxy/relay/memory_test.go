@@ -73,6 +73,47 @@ func TestTheOldestHelloEndsFirst(t *testing.T) {
 	}
 }
 
+// A hello counts while its session does not know where it goes, and no longer.
+func TestHelloMemoryOfThoseThatWait(t *testing.T) {
+	testkit.NoLeaks(t)
+	o := newOrigins(t)
+	wakers := make(chan Waker, 4)
+	waited := map[*script]bool{}
+	e := serve(t, options{memory: 8 << 10, targets: []Target{o.target(), o.target(), o.target(), o.target()}, verdict: func(s *script, v Verdict) Verdict {
+		if waited[s] {
+			return v
+		}
+		waited[s] = true
+		wakers <- s.conn.Waker()
+		return Verdict{Op: Wait}
+	}})
+	var clients []*peer
+	var waits []Waker
+	for range 3 {
+		c := e.dial()
+		c.Send("hello\n")
+		clients = append(clients, c)
+		waits = append(waits, <-wakers)
+	}
+	clients[0].WantEnd(nil)
+	e.wantRecord(HelloMemory, PhaseDecide)
+	if n := e.helloBytes(); n != 8<<10 {
+		t.Errorf("hellos that wait hold %d bytes, want the %d of two", n, 8<<10)
+	}
+	for i, c := range clients[1:] {
+		waits[1+i].Wake()
+		server := o.accept()
+		server.Want("hello\n")
+		if n := e.helloBytes(); n != (1-i)*4<<10 {
+			t.Errorf("hellos that wait hold %d bytes, want those of %d", n, 1-i)
+		}
+		c.Close()
+		server.WantEnd(nil)
+		server.Close()
+		e.wantRecord(ClientClosed, PhaseRelay)
+	}
+}
+
 // helloBytes returns what unfinished hellos hold.
 func (e *edge) helloBytes() (n int) {
 	for _, l := range e.engine.loops {
