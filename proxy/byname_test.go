@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -50,9 +51,18 @@ func (d *directory) set(host string, ttl time.Duration, addresses ...string) {
 func (d *directory) hold(host string) (letGo func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := make(chan struct{})
-	d.held[host] = c
-	return sync.OnceFunc(func() { close(c) })
+	d.held[host] = make(chan struct{})
+	return func() { d.letGo(host) }
+}
+
+// letGo lets the look-up of a name go on, if it is held back.
+func (d *directory) letGo(host string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.held[host]; c != nil {
+		close(c)
+		delete(d.held, host)
+	}
 }
 
 func (d *directory) lookup(ctx context.Context, host string, _ backend.Family) (backend.Answer, error) {
@@ -290,8 +300,7 @@ func TestWaitForANameOutlastsTheHello(t *testing.T) {
 	exchange(client, o[0], h)
 }
 
-// A client that leaves while it waits takes its question with it, when that has
-// not been asked yet, and is not waited for.
+// A client that leaves while its name is looked up does not hold up another.
 func TestClientLeavesWhileItWaits(t *testing.T) {
 	testkit.NoLeaks(t)
 	port, o := originsAt(t, "127.0.0.1")
@@ -311,6 +320,43 @@ func TestClientLeavesWhileItWaits(t *testing.T) {
 	e.wantRecord(2, ClientClosed, relay.PhaseRelay)
 	if e.Active() != 0 {
 		t.Errorf("%d connections are open, want none", e.Active())
+	}
+}
+
+// A client that leaves before its name is looked up takes the question with it.
+func TestClientLeavesBeforeItsLookup(t *testing.T) {
+	testkit.NoLeaks(t)
+	d := newDirectory()
+	s := anyName(t, d, "443")
+	s.Timeouts.Connect = testkit.Patience
+	e := serve(t, s)
+	const all = backend.LookupDescriptors / 2 // look-ups at once
+	var busy []*testkit.Peer
+	for i := range all {
+		name := fmt.Sprintf("n%d.example", i)
+		defer d.hold(name)()
+		client := e.dial()
+		client.SendBytes(hello(t, name))
+		<-d.asked
+		busy = append(busy, client)
+	}
+	for i, name := range []string{"leaves.example", "stays.example"} {
+		client := e.dial()
+		client.SendBytes(hello(t, name))
+		if i == 0 {
+			client.FIN()
+			e.wantRecord(1, ClientGone, relay.PhaseDecide)
+			client.Close()
+		} else {
+			busy = append(busy, client)
+		}
+	}
+	d.letGo("n0.example")
+	if next := <-d.asked; next != "stays.example" {
+		t.Errorf("the next name that is looked up is %s, want stays.example", next)
+	}
+	for _, client := range busy {
+		client.Close()
 	}
 }
 
