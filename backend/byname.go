@@ -301,6 +301,10 @@ func (n *byName) admit(addrs []netip.Addr) (*Pool, error) {
 		return nil, err
 	}
 	aps = aps[:min(len(aps), maxAddresses)]
+	routed := slices.DeleteFunc(slices.Clone(aps), func(ap netip.AddrPort) bool { return n.lookups.Route(ap.Addr()) != nil })
+	if len(routed) > 0 {
+		aps = routed // else the record tells the local cause
+	}
 	slices.SortFunc(aps, netip.AddrPort.Compare)
 	return n.pool(slices.Compact(aps)), nil
 }

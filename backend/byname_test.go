@@ -89,7 +89,7 @@ func byNamePool(t *testing.T, z *zone, c Config) *Pool {
 		c.Servers = servers("{sni}:443")
 	}
 	if c.Lookups == nil {
-		c.Lookups = &Lookups{Lookup: z.lookup}
+		c.Lookups = &Lookups{Lookup: z.lookup, Route: routeToAll}
 		t.Cleanup(c.Lookups.Close)
 	}
 	return newPool(t, c)
@@ -214,6 +214,7 @@ func TestFindDenies(t *testing.T) {
 		z := &zone{}
 		l := &Lookups{
 			Lookup:    z.lookup,
+			Route:     routeToAll,
 			Own:       func(a netip.Addr) bool { return a == netip.MustParseAddr("8.8.8.8") },
 			Forbidden: func(a netip.AddrPort) bool { return a == netip.MustParseAddrPort("10.0.0.5:443") },
 		}
@@ -232,6 +233,25 @@ func TestFindDenies(t *testing.T) {
 		wantNotFound(t, inside, "out.example", ErrDenied, "9.9.9.9 is in none of the networks in `to`")
 		z.set("none.example", 0, "0.0.0.0")
 		wantNotFound(t, p, "none.example", ErrDenied, "0.0.0.0 is no address of a server")
+	})
+}
+
+// Addresses without a route are left out while there are others.
+func TestFindByRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zone{}
+		z.set("both.example", 0, "8.8.8.8", "2600::1")
+		z.set("v6.example", 0, "2600::1", "2600::2")
+		l := &Lookups{Lookup: z.lookup, Route: func(a netip.Addr) error {
+			if a.Is6() {
+				return errors.New("no route")
+			}
+			return nil
+		}}
+		t.Cleanup(l.Close)
+		p := byNamePool(t, z, Config{To: public, Lookups: l})
+		wantFound(t, p, "both.example", "8.8.8.8:443")
+		wantFound(t, p, "v6.example", "[2600::1]:443", "[2600::2]:443")
 	})
 }
 
@@ -478,7 +498,7 @@ func TestFindDoesNotAllocate(t *testing.T) {
 func BenchmarkFind(b *testing.B) {
 	z := &zone{}
 	z.set("shop.example.com", time.Hour, "8.8.8.8", "2600::1")
-	p, _ := New(Config{Name: "any", Servers: servers("{sni}:443"), To: public, Lookups: &Lookups{Lookup: z.lookup}})
+	p, _ := New(Config{Name: "any", Servers: servers("{sni}:443"), To: public, Lookups: &Lookups{Lookup: z.lookup, Route: routeToAll}})
 	defer p.byName.lookups.Close()
 	host, rung := []byte("shop.example.com"), newBell()
 	p.Ask(host, rung)

@@ -30,12 +30,13 @@ func (f *Fence) check(a netip.Addr, own func(netip.Addr) bool) error {
 			return nil
 		}
 	}
+	inner := embedded(a)
 	switch {
 	case !f.Public:
 		return errors.New(a.String() + " is in none of the networks in `to`")
-	case !isPublic(a):
+	case !isPublic(inner):
 		return fmt.Errorf("%s is not a public address", a)
-	case own != nil && own(a):
+	case own != nil && (own(a) || own(inner)):
 		return fmt.Errorf("%s is an address of this machine", a)
 	}
 	return nil
@@ -79,19 +80,23 @@ var (
 		"3fff::/20",     // documentation
 	)
 
-	// nat64 holds an IPv4 address in its last four bytes (RFC 6052). A machine without IPv4 reaches
-	// that of the internet through it.
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// isPublic reports whether an address, unmapped, is one of the internet.
+// embedded returns the IPv4 address that an address of NAT64 ends in (RFC 6052): a machine without
+// IPv4 reaches that through it. Any other address is its own.
+func embedded(a netip.Addr) netip.Addr {
+	if !nat64.Contains(a) {
+		return a
+	}
+	b := a.As16()
+	return netip.AddrFrom4([4]byte(b[12:]))
+}
+
+// isPublic reports whether an address, neither mapped nor of NAT64, is one of the internet.
 func isPublic(a netip.Addr) bool {
 	special := specialIPv4
 	if a.Is6() {
-		if nat64.Contains(a) {
-			b := a.As16()
-			return isPublic(netip.AddrFrom4([4]byte(b[12:])))
-		}
 		if !globalIPv6.Contains(a) {
 			return false
 		}

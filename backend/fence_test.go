@@ -30,9 +30,21 @@ func TestPublic(t *testing.T) {
 	} {
 		for _, s := range tc.list {
 			a := netip.MustParseAddr(s)
-			if got := isPublic(a); got != tc.public {
-				t.Errorf("isPublic(%s) = %v, want %v", a, got, tc.public)
+			if err := public.check(a, nil); (err == nil) != tc.public {
+				t.Errorf("public: check(%s) = %v, want public %v", a, err, tc.public)
 			}
+		}
+	}
+}
+
+// This machine's own address is none of the internet, nor is what a NAT64 makes of it.
+func TestPublicWithoutOwn(t *testing.T) {
+	own := func(a netip.Addr) bool {
+		return a == netip.MustParseAddr("8.8.8.8") || a == netip.MustParseAddr("2600::1")
+	}
+	for s, want := range map[string]bool{"8.8.8.8": false, "2600::1": false, "64:ff9b::8.8.8.8": false, "8.8.4.4": true, "64:ff9b::8.8.4.4": true} {
+		if err := public.check(netip.MustParseAddr(s), own); (err == nil) != want {
+			t.Errorf("public: check(%s) = %v, want it let through: %v", s, err, want)
 		}
 	}
 }

@@ -45,6 +45,9 @@ type Lookups struct {
 	// DNS asks.
 	Lookup func(ctx context.Context, host string, f Family) (Answer, error)
 
+	// Route is as in Resolver.
+	Route func(netip.Addr) error
+
 	// Own reports the addresses of this machine, which are not public; Forbidden is as in Resolver.
 	// Nil: none.
 	Own       func(netip.Addr) bool
@@ -64,6 +67,9 @@ func (l *Lookups) init() {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if l.Lookup == nil {
 		l.Lookup = new(DNS).Lookup
+	}
+	if l.Route == nil {
+		l.Route = kernelRoute
 	}
 }
 

@@ -220,6 +220,28 @@ func TestBytesBehindAHelloThatWaits(t *testing.T) {
 	}
 }
 
+// So does half a second hello, which the edge holds back until it has seen the
+// rest.
+func TestHalfASecondHelloBehindAHelloThatWaits(t *testing.T) {
+	testkit.NoLeaks(t)
+	port, o := originsAt(t, "127.0.0.1")
+	d := newDirectory()
+	d.set("slow.example", time.Hour, "127.0.0.1")
+	letGo := d.hold("slow.example")
+	e := serve(t, anyName(t, d, port))
+	h := hello(t, "slow.example")
+	client := e.dial()
+	client.SendBytes(slices.Concat(h, h[:50]))
+	<-d.asked
+	letGo()
+	server := o[0].Accept()
+	server.WantBytes(h)
+	client.SendBytes(h[50:])
+	server.WantBytes(h)
+	clientEnds(client, server)
+	e.wantRecord(1, ClientClosed, relay.PhaseRelay)
+}
+
 // A second hello behind the first may not name another host, whether or not the
 // first one's name is known.
 func TestSecondHelloBehindAHelloThatWaits(t *testing.T) {
