@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -45,6 +46,14 @@ func (d *directory) set(host string, ttl time.Duration, addresses ...string) {
 		a.Addrs = append(a.Addrs, netip.MustParseAddr(s))
 	}
 	d.answers[host] = a
+	delete(d.errs, host)
+}
+
+// fail has the look-ups of a name fail.
+func (d *directory) fail(host string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.errs[host] = err
 }
 
 // hold holds a name back, until the returned function is called.
@@ -438,6 +447,58 @@ func TestRebinding(t *testing.T) {
 			break
 		}
 		d.set("rebind.example", time.Second, "169.254.169.254")
+	}
+}
+
+// Clients come and go while names resolve, fail and move. A client that stays
+// until the answer is served or told why not. Each has one record, and no place
+// of max_connections is lost.
+func TestManyNamesComeAndGo(t *testing.T) {
+	testkit.NoLeaks(t)
+	port, o := originsAt(t, "127.0.0.1")
+	defer o[0].Echo().Wait()
+	defer o[0].Close()
+	d := newDirectory()
+	d.asked = make(chan string, 10_000)
+	s := anyName(t, d, port)
+	s.Timeouts.Connect = testkit.Patience
+	s.backends[0].MaxConnections = 5
+	e := serve(t, s)
+	const clients, connections, names = 8, 50, 20
+	var all sync.WaitGroup
+	for c := range clients {
+		dice := rand.New(rand.NewPCG(uint64(c), 77))
+		all.Go(func() {
+			for range connections {
+				name := fmt.Sprintf("n%d.example", dice.IntN(names))
+				switch dice.IntN(4) {
+				case 0:
+					d.set(name, 0, "127.0.0.1")
+				case 1:
+					d.set(name, 0, "10.0.0.1")
+				case 2:
+					d.fail(name, errors.New("server failure"))
+				}
+				client := e.dial()
+				client.SendBytes(hello(t, name))
+				if dice.IntN(3) > 0 {
+					one := make([]byte, 1)
+					if _, err := io.ReadFull(client, one); err != nil || one[0] != 22 && one[0] != 21 {
+						t.Errorf("client of %s reads %x, %v, want an echo or an alert", name, one, err)
+					}
+				}
+				client.Close()
+			}
+		})
+	}
+	all.Wait()
+	testkit.Eventually(t, "all have ended", func() bool { return e.Active() == 0 })
+	d.set("last.example", time.Hour, "127.0.0.1")
+	for range 5 { // each place of max_connections is free again
+		client := e.dial()
+		client.SendBytes(hello(t, "last.example"))
+		client.Want("\x16")
+		defer client.Close()
 	}
 }
 
