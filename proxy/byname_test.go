@@ -17,6 +17,7 @@ import (
 
 	"keyhole/backend"
 	"keyhole/internal/testkit"
+	"keyhole/postgres"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
 )
@@ -521,6 +522,31 @@ func TestServerAtThePortOfTheListener(t *testing.T) {
 		if r := e.wantRecord(i+1, ClientClosed, relay.PhaseRelay); r.Server != "127.0.0.2:listen" {
 			t.Errorf("record says server %q, want 127.0.0.2:listen", r.Server)
 		}
+	}
+}
+
+// A client of PostgreSQL waits for its name likewise, and its server is asked
+// for TLS as ever.
+func TestPostgresGoesToItsName(t *testing.T) {
+	port, o := originsAt(t, "127.0.0.1")
+	d := newDirectory()
+	d.set("db.example", time.Hour, "127.0.0.1")
+	letGo := d.hold("db.example")
+	e := servePostgres(t, anyName(t, d, port))
+	h := hello(t, "db.example", "postgresql")
+	client := e.dial()
+	client.SendBytes(postgres.SSLRequest)
+	client.WantBytes(postgres.Yes)
+	client.SendBytes(h)
+	<-d.asked
+	letGo()
+	server := o[0].Accept()
+	server.WantBytes(postgres.SSLRequest)
+	server.SendBytes(postgres.Yes)
+	server.WantBytes(h)
+	clientEnds(client, server)
+	if r := e.wantRecord(1, ClientClosed, relay.PhaseRelay); r.Up != uint64(len(h)) || r.SNI != "db.example" {
+		t.Errorf("record says %+v, want the %d bytes of the hello for db.example", r, len(h))
 	}
 }
 
