@@ -78,9 +78,8 @@ func upTo(legacy uint16) []uint16 {
 // stricter lists every error with which Parse may refuse what crypto/tls reads, and why we refuse
 // it.
 var stricter = map[error]string{
-	ErrNotTLS:        "a record major version other than 3 has never been TLS; crypto/tls takes any below 16",
 	badFirstRecord:   "crypto/tls passes over a warning alert in front of the hello; no client sends one",
-	badRecordVersion: "the same in a later record",
+	badRecordVersion: "a record major version other than 3 has never been TLS; crypto/tls takes any below 16",
 	badSessionID:     "opaque legacy_session_id<0..32>; crypto/tls takes up to 255 bytes",
 	badSuites:        "cipher_suites<2..2^16-2>; crypto/tls reads an empty list, and fails later",
 	badCompression:   "legacy_compression_methods<1..2^8-1>; crypto/tls reads an empty list, and fails later",
@@ -205,9 +204,8 @@ func TestListedDifferences(t *testing.T) {
 	message := draft{extensions: serverName("a.example")}.message()
 	version := func(major, minor byte) []byte { b := record(message); b[1], b[2] = major, minor; return b }
 	for want, b := range map[error][]byte{
-		ErrNotTLS:        version(2, 0),
 		badFirstRecord:   append([]byte{21, 3, 1, 0, 2, 1, 90}, record(message)...),
-		badRecordVersion: append(record(message[:9]), append([]byte{22, 2, 0}, prefixed(2, message[9:])...)...),
+		badRecordVersion: version(2, 0),
 		badSessionID:     draft{session: make([]byte, 33)}.bytes(),
 		badSuites:        draft{suites: []byte{}}.bytes(),
 		badCompression:   draft{compression: []byte{}}.bytes(),

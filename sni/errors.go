@@ -1,10 +1,6 @@
 package sni
 
-import (
-	"bytes"
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // The errors of Parse and of Second.Read. Each is a value of its own, since each has its own
 // counter and its own answer to the client. A malformed hello is a Malformed.
@@ -15,71 +11,26 @@ var (
 	// ErrTooLarge says that the hello, with its record headers, will not fit Parser.Limit.
 	ErrTooLarge = errors.New("ClientHello is larger than the limit")
 
-	// ErrNotTLS says that the first bytes cannot begin a TLS connection.
+	// ErrNotTLS says that the first byte is not the type of a TLS record.
 	ErrNotTLS = errors.New("not TLS")
 
 	// ErrHTTP is an ErrNotTLS: the client sent a plain HTTP request, often to the wrong port.
-	ErrHTTP = fmt.Errorf("%w: plain HTTP request", ErrNotTLS)
+	ErrHTTP = notTLS("plain HTTP request")
 
 	// ErrProxyHeader is an ErrNotTLS: the client, most likely a load balancer, sent a PROXY
 	// protocol header.
-	ErrProxyHeader = fmt.Errorf("%w: PROXY protocol header, none is expected here", ErrNotTLS)
+	ErrProxyHeader = notTLS("PROXY protocol header, none is expected here")
 
 	// ErrSSH is an ErrNotTLS: the client sent the version line of SSH.
-	ErrSSH = fmt.Errorf("%w: SSH", ErrNotTLS)
+	ErrSSH = notTLS("SSH")
 
 	// ErrSSLv2 is an ErrNotTLS: the client sent an SSL 2.0 CLIENT-HELLO, which RFC 6176 forbids,
 	// also to offer a later version.
-	ErrSSLv2 = fmt.Errorf("%w: SSLv2 hello", ErrNotTLS)
+	ErrSSLv2 = notTLS("SSLv2 hello")
 
 	// ErrNoSecond says that no second ClientHello can follow. Only Second.Read returns it.
 	ErrNoSecond = errors.New("no second ClientHello follows")
 )
-
-// foreign lists how other protocols begin: requests of HTTP/1 (RFC 9110 section 9, RFC 5789), the
-// preface of HTTP/2 (RFC 9113 section 3.4), SSH (RFC 4253 section 4.2), and the two PROXY headers.
-var foreign = []struct {
-	begins string
-	err    error
-}{
-	{"GET ", ErrHTTP},
-	{"HEAD ", ErrHTTP},
-	{"POST ", ErrHTTP},
-	{"PUT ", ErrHTTP},
-	{"DELETE ", ErrHTTP},
-	{"CONNECT ", ErrHTTP},
-	{"OPTIONS ", ErrHTTP},
-	{"TRACE ", ErrHTTP},
-	{"PATCH ", ErrHTTP},
-	{"PRI * HTTP/2", ErrHTTP},
-	{"PROXY ", ErrProxyHeader},
-	{"\r\n\r\n\x00\r\nQUIT\n", ErrProxyHeader},
-	{"SSH-", ErrSSH},
-}
-
-// checkGreeting returns nil when a connection that begins with b, which may be empty, can be TLS.
-// Else it names the protocol, if b is long enough to tell.
-func checkGreeting(b []byte) error {
-	if len(b) == 0 || isRecordType(b[0]) && (len(b) == 1 || b[1] == 3) {
-		return nil
-	}
-	for _, f := range foreign {
-		if bytes.HasPrefix(b, []byte(f.begins)) {
-			return f.err
-		}
-	}
-	if isSSLv2(b) {
-		return ErrSSLv2
-	}
-	return ErrNotTLS
-}
-
-// isSSLv2 reports whether b begins an SSL 2.0 CLIENT-HELLO (RFC 5246 appendix E.2): a two byte
-// length with the high bit set, message type 1, and the version asked for, which was SSL 2.0 or any
-// later one.
-func isSSLv2(b []byte) bool {
-	return len(b) >= 5 && b[0]&0x80 != 0 && b[2] == 1 && (b[3] == 3 || b[3] == 0 && b[4] == 2)
-}
 
 // Malformed is the error for bytes that begin a TLS connection and break its rules. Its text is the
 // rule; the values are constants, so returning one costs no allocation.

@@ -60,8 +60,11 @@ func (p *Parser) Reset() { *p = Parser{Limit: p.Limit} }
 // error (ErrTooLarge, ErrNotTLS or a Malformed) is final, comes with the first byte that proves it,
 // and is returned again by later calls. The verdict does not depend on how the bytes were divided
 // among calls, with one exception: Parse refuses the first byte of a foreign protocol at once, and
-// names the protocol (ErrHTTP, ErrProxyHeader, ErrSSH, ErrSSLv2) only if enough of it is in b by
-// then.
+// names the protocol (as ErrHTTP does, for one) only when enough of it is in b.
+//
+// A first byte that is the type of a TLS record makes the connection TLS, and what is wrong then is a
+// Malformed. There are servers that read a hello behind other records, or with other versions, than
+// Parse does, so that its bytes must not pass for those of another protocol.
 //
 // While Parse says ErrNeedMore, b is shorter than Limit: a buffer of Limit bytes always has room to
 // read on.
@@ -226,16 +229,13 @@ func (r *records) header(b []byte) error {
 // version.
 func (r *records) refuseHeader(b []byte) error {
 	h := b[r.pos:]
-	if r.pos == 0 {
-		if err := checkGreeting(h); err != nil {
-			return err
-		}
-	}
 	switch {
-	case len(h) > 0 && h[0] != typeHandshake && r.pos > 0:
+	case len(h) > 0 && r.pos == 0 && !isRecordType(h[0]):
+		return nameGreeting(h)
+	case len(h) > 0 && h[0] != typeHandshake && r.pos == 0:
+		return badFirstRecord
+	case len(h) > 0 && h[0] != typeHandshake:
 		return badNextRecord
-	case len(h) > 1 && h[0] != typeHandshake:
-		return badFirstRecord // with the second byte, which tells TLS from other protocols
 	case len(h) > 1 && h[1] != 3:
 		return badRecordVersion
 	case len(h) > 3 && h[3] > maxRecord>>8:

@@ -167,7 +167,7 @@ func TestNotTLS(t *testing.T) {
 		"P":                                ErrNotTLS,
 		"PROXY":                            ErrNotTLS,
 		"\r\n\r\n\x00\r\nQUIT":             ErrNotTLS,
-		"\x05\x01\x00":                     ErrNotTLS, // SOCKS
+		"\x05\x01\x00":                     errSOCKS,
 		"\x00":                             ErrNotTLS,
 		"\x13\x03":                         ErrNotTLS,
 		"\x19\x03\x01\x00\x10":             ErrNotTLS,
@@ -195,12 +195,12 @@ func TestVerdictComesWithTheFirstByteThatProvesIt(t *testing.T) {
 		bytes []byte
 		want  error
 	}{
-		{"major version 2", []byte{22, 2}, ErrNotTLS},
-		{"DTLS", []byte{22, 0xfe}, ErrNotTLS},
-		{"heartbeat of another version", []byte{24, 4}, ErrNotTLS},
-		{"change_cipher_spec first", []byte{20, 3}, badFirstRecord},
-		{"alert first", []byte{21, 3}, badFirstRecord},
-		{"application data first", []byte{23, 3}, badFirstRecord},
+		{"major version 2", []byte{22, 2}, badRecordVersion},
+		{"DTLS", []byte{22, 0xfe}, badRecordVersion},
+		{"heartbeat first", []byte{24}, badFirstRecord},
+		{"change_cipher_spec first", []byte{20}, badFirstRecord},
+		{"alert first", []byte{21}, badFirstRecord},
+		{"application data first", []byte{23}, badFirstRecord},
 		{"record of 16640", []byte{22, 3, 1, 0x41}, longRecord},
 		{"record of 16385", []byte{22, 3, 1, 0x40, 1}, longRecord},
 		{"empty record", []byte{22, 3, 1, 0, 0}, emptyRecord},
@@ -221,7 +221,7 @@ func TestVerdictComesWithTheFirstByteThatProvesIt(t *testing.T) {
 }
 
 func TestNeedMore(t *testing.T) {
-	for _, input := range []string{"", "\x14", "\x15", "\x16", "\x17", "\x18", "\x16\x03", "\x16\x03\x01\x00", "\x16\x03\xff\x40", "\x16\x03\x01\x00\x50\x01\x00"} {
+	for _, input := range []string{"", "\x16", "\x16\x03", "\x16\x03\x01\x00", "\x16\x03\xff\x40", "\x16\x03\x01\x00\x50\x01\x00"} {
 		if _, err := parse([]byte(input)); err != ErrNeedMore {
 			t.Errorf("Parse(%q) = %v, want %v", input, err, ErrNeedMore)
 		}

@@ -76,8 +76,6 @@ func (s *Second) Read(b []byte) (pass int, h Hello, err error) {
 			case badMessageType:
 				s.state = secondNone
 				continue
-			case ErrNotTLS: // the parser takes this record for the connection's first
-				return pass, h, badRecordVersion
 			default:
 				return pass, h, err
 			}
