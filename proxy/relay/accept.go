@@ -162,20 +162,23 @@ func (l *loop) take(a arrival) *Conn {
 func (l *loop) open(a arrival) {
 	l.left = lightBytes
 	c := l.take(a)
-	switch v := c.session.Open(); v.Op {
+	v := c.session.Open()
+	switch v.Op {
 	case More:
 	case Reject:
 		l.reject(c, v.Farewell)
 		return
 	default:
-		l.decide(c, v, nil)
+		l.skipHello(c, v)
 		return
 	}
 	c.phase = PhaseHello
-	if t := l.engine.timeouts.Load().Hello; t > 0 {
-		l.deadline(c, t)
+	l.limitHello(c)
+	if v.Timeout > 0 && (c.deadline == 0 || l.now+int64(v.Timeout) < c.deadline) {
+		c.quiet = true
+		l.deadline(c, v.Timeout)
 	}
-	// The listener defers its accepts, so the hello is usually there.
+	// Most listeners defer their accepts, so the hello is usually there.
 	c.flows[client].flags |= readable
 	l.readHello(c)
 }

@@ -101,6 +101,7 @@ type Conn struct {
 	watched   bool   // the client's socket is registered with epoll
 	asking    bool   // the origin has not agreed yet; see Verdict.Ask
 	again     bool   // what the kernel refused is to be tried again at the next tick
+	quiet     bool   // in stateHello: the session is asked when deadline passes without a byte
 	state     state
 	phase     Phase
 	reason    Reason

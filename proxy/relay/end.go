@@ -213,6 +213,8 @@ func (l *loop) overdue(c *Conn) {
 		l.redial(c, ErrTimeout)
 	case c.state == stateWaiting:
 		l.resume(c, ErrTimeout)
+	case c.state == stateHello && c.quiet:
+		l.silent(c)
 	case c.state == stateLingering:
 		l.lingerOver(c)
 	default:

@@ -42,6 +42,7 @@ var handed = map[reflect.Type]map[string]string{
 		"local":     "sent",
 		"watched":   "rebuilt: both sockets are added to the new epoll, which reports what is ready",
 		"asking":    "sent: where ahead is 0 the question has gone, and is not put again",
+		"quiet":     "sent",
 		"again":     "rebuilt: set while dialing without an epoll registration of the origin",
 		"state":     "sent",
 		"phase":     "sent",

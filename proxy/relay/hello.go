@@ -32,6 +32,9 @@ func (l *loop) readHello(c *Conn) {
 		if n < len(into) && !f.has(ending|urgent) {
 			f.flags &^= readable
 		}
+		if c.quiet {
+			l.limitHello(c) // it is not silent any more
+		}
 		all := into[:n]
 		if f.held != nil {
 			f.held.end += n
@@ -59,6 +62,31 @@ func (l *loop) readHello(c *Conn) {
 		}
 	}
 	l.watchClient(c)
+}
+
+// limitHello gives the client until Timeouts.Hello after its accept.
+func (l *loop) limitHello(c *Conn) {
+	c.quiet, c.deadline = false, after(c.start, l.engine.timeouts.Load().Hello)
+	if c.deadline != 0 {
+		l.wheel.put(c, c.deadline)
+	}
+}
+
+// silent asks the session about a client that has sent nothing for as long as
+// the session had said.
+func (l *loop) silent(c *Conn) {
+	l.limitHello(c)
+	if v := c.session.Resume(ErrTimeout); v.Op != More {
+		l.skipHello(c, v)
+	}
+}
+
+// skipHello does as the session says of a client that has sent nothing, as if
+// the other side were the first to speak.
+func (l *loop) skipHello(c *Conn, v Verdict) {
+	c.decided = l.now
+	setInt(c.fds[client], unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) // no hello, whose ACK could leave with an answer
+	l.follow(c, v, nil)
 }
 
 // decide does as the session says of the first bytes, which are all.

@@ -47,6 +47,7 @@ type options struct {
 	greet    func([]byte) Verdict // before the hello; the zero Verdict: it begins here
 	agree    func([]byte) error
 	listen   ListenOptions
+	open     func(*script) Verdict // nil: wait for the first bytes
 }
 
 // serve starts an edge, and closes it when the test ends; by then each
@@ -96,6 +97,9 @@ func (s *script) Open() Verdict {
 	}
 	s.open, s.next, s.connected, s.answered = true, 0, 0, 0
 	s.edge.opened.Add(1)
+	if s.edge.open != nil {
+		return s.edge.open(s)
+	}
 	return Verdict{}
 }
 

@@ -14,7 +14,7 @@ import (
 type ListenOptions struct {
 	Keepalive time.Duration // until a silent client is asked whether it is still there; 0: never
 	OnlyIPv6  bool          // of "[::]": leave IPv4 to another listener
-	AtOnce    bool          // take clients that have sent nothing yet; see deferAccept
+	AtOnce    bool          // take clients that have sent nothing yet; see deferAccept and SetAtOnce
 	Value     any           // the caller's own, for Listener.Value
 }
 
@@ -26,6 +26,7 @@ type Listener struct {
 	addr      netip.AddrPort
 	value     any
 	keepalive atomic.Uint32 // seconds; what its connections inherit
+	atOnce    bool          // guarded by engine.mu
 }
 
 // Addr returns the address that was bound.
@@ -49,7 +50,7 @@ func (e *Engine) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
 	if e.stopping.Load() {
 		return nil, fmt.Errorf("listen %s: engine has stopped", name(at))
 	}
-	ln := &Listener{engine: e, value: o.Value}
+	ln := &Listener{engine: e, value: o.Value, atOnce: o.AtOnce}
 	ln.keepalive.Store(uint32(keepaliveSeconds(o.Keepalive)))
 	if err := ln.bind(at, o); err != nil {
 		return nil, fmt.Errorf("listen %s: %w", name(at), err)
@@ -81,6 +82,24 @@ func (ln *Listener) SetKeepalive(d time.Duration) {
 		ln.keepalive.Store(uint32(seconds))
 		setAll(ln.fd, keepaliveOptions(seconds))
 	}
+}
+
+// SetAtOnce changes ListenOptions.AtOnce for connections to come.
+func (ln *Listener) SetAtOnce(on bool) {
+	e := ln.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isOpen(ln) && ln.atOnce != on {
+		ln.atOnce = on
+		setInt(ln.fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferTime(on))
+	}
+}
+
+func deferTime(atOnce bool) int32 {
+	if atOnce {
+		return 0
+	}
+	return deferAccept
 }
 
 // name is how a listener's address is written in messages.
@@ -171,9 +190,7 @@ func (ln *Listener) listen(fd int32, sa *sockaddr, at netip.AddrPort, o ListenOp
 		{unix.SOL_SOCKET, unix.SO_OOBINLINE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0},
-	}
-	if !o.AtOnce {
-		options = append(options, socketOption{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept})
+		{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferTime(o.AtOnce)},
 	}
 	if sa.family == unix.AF_INET6 {
 		only := int32(1)

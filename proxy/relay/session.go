@@ -14,13 +14,15 @@ import (
 //
 // Closed can come after any of them, and comes once for each Open.
 type Session interface {
-	// Open begins a new connection. More goes on to its first bytes.
+	// Open begins a new connection. More goes on to its first bytes; any other
+	// answer does without them.
 	Open() Verdict
 	// Hello is given every byte that the client has sent so far, but for those
 	// that a verdict has skipped. It must not keep b.
 	Hello(b []byte) Verdict
 	// Resume follows a Wait: err is nil after a Wake, ErrTimeout when the
-	// verdict's Timeout has passed.
+	// verdict's Timeout has passed. It also follows a More with a Timeout, and
+	// may answer More again.
 	Resume(err error) Verdict
 	// DialFailed says that the last Dial did not connect, and after how long.
 	// The error is an errno, ErrTimeout, a LocalError or an AskError.
@@ -66,7 +68,8 @@ type Verdict struct {
 
 	// Dial: where to connect to, and how long that may take, if that is less
 	// than the engine's Timeouts.Connect. Wait: how long until Resume gets ErrTimeout;
-	// 0 is for ever.
+	// 0 is for ever. More, in an answer to Open: the same, for a client that has
+	// sent nothing since; 0 is never. Timeouts.Hello goes on beside it.
 	Target  Target
 	Timeout time.Duration
 
