@@ -73,10 +73,13 @@ func (s *session) next(reason Reason) relay.Verdict {
 
 var pause = relay.Verdict{Op: relay.Wait, Timeout: retryPause}
 
-// Resume follows a pause, or the wait for a name.
+// Resume follows a pause, the wait for a name, or the client's silence.
 func (s *session) Resume(error) relay.Verdict {
-	if s.wait != nil {
+	switch {
+	case s.wait != nil:
 		return s.resolved()
+	case s.reading != nil && !s.heard:
+		return s.silent()
 	}
 	return s.dial(s.reason)
 }

@@ -21,6 +21,8 @@ type Listener struct {
 type Rules struct {
 	Address string         // ListenOptions.Name
 	Access  *routes.Access // the clients that it takes; nil: all
+	TCP     *routes.Route  // where all of them go, who need not speak TLS; nil: by their hello
+	NotTLS  routes.Plain   // where those go that speak something else than TLS
 
 	MaxConnections int // open at once on this listener; 0: no limit but the Config's
 	HelloBytes     int // 0: the Config's
@@ -44,9 +46,10 @@ func (s *Server) Listen(at netip.AddrPort, o ListenOptions) (*Listener, error) {
 	// Known before the first connection: the engine may have started.
 	s.names = append(s.names, o.Name)
 	s.publish(*s.config.Load())
+	c := s.config.Load()
 	var err error
 	ln.Listener, err = s.engine.Listen(at, relay.ListenOptions{
-		Keepalive: s.config.Load().Keepalive, OnlyIPv6: o.OnlyIPv6, Value: ln,
+		Keepalive: c.Keepalive, OnlyIPv6: o.OnlyIPv6, AtOnce: c.rules(ln).serverFirst(), Value: ln,
 	})
 	if err != nil {
 		s.names = s.names[:ln.id]

@@ -78,6 +78,7 @@ func (s *Server) Reload(c *Config) {
 	s.engine.SetHelloMemory(int64(c.HelloMemory))
 	for _, ln := range s.listeners {
 		ln.SetKeepalive(c.Keepalive)
+		ln.SetAtOnce(s.config.Load().rules(ln).serverFirst())
 	}
 }
 

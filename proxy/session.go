@@ -35,7 +35,7 @@ type session struct {
 	outcome   routes.Outcome
 	literal   bool // the name is an IP address
 	heard     bool // the client has sent a byte
-	clear     bool // the client does not speak TLS: it gets no alerts
+	clear     bool // the client does not speak TLS, or need not: it gets no alerts
 	asks      bool // the client has asked for TLS in clear, and so the server is asked
 	attempts  uint8
 	again     bool // every server was tried: after a pause each time, one is tried again
@@ -135,7 +135,7 @@ func (s *session) Open() relay.Verdict {
 		s.phase = relay.PhaseAdmit
 		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
 	}
-	return relay.Verdict{}
+	return s.openPlain()
 }
 
 // admit counts the connection on its listener, and says why it may not be
@@ -176,6 +176,9 @@ func (s *session) Hello(b []byte) relay.Verdict {
 		return relay.Verdict{}
 	}
 	if err != nil {
+		if errors.Is(err, sni.ErrNotTLS) && s.starttls == NoStartTLS {
+			return s.notTLS(b, err)
+		}
 		return s.refuse(relay.PhaseHello, err)
 	}
 	s.name = append(s.name[:0], h.ServerName...)
