@@ -16,8 +16,9 @@ import (
 
 // allowed lists, for each package of the module, which others it may import.
 // Dependencies point one way: cmd -> proxy -> {routes, backend, sni, postgres,
-// proxy/relay}, config -> {routes, backend}, which share address, and routes ->
-// sni, whose list of protocols a look-up takes; deciding and moving bytes know
+// proxy/relay}, config -> {routes, backend}, which share address, and both
+// routes and config -> sni, for the list of protocols that a look-up takes and
+// for how others than TLS begin; deciding and moving bytes know
 // nothing of each other. The push server stands apart: cmd/pushd -> push/server
 // -> {push/auth, push/channel} -> push/store, with the protocol below them all.
 // Only its demo knows an edge, and no edge knows it.
@@ -29,7 +30,7 @@ var allowed = map[string][]string{
 	"backend":              {"address"},
 	"proxy/relay":          {},
 	"config/strict":        {},
-	"config":               {"address", "backend", "routes", "config/strict"},
+	"config":               {"address", "backend", "routes", "sni", "config/strict"}, // whose protocols `begins` names
 	"proxy":                {"routes", "backend", "sni", "postgres", "proxy/relay"},
 	"cmd/internal/cli":     {"config/strict"},
 	"cmd/internal/clitest": {},

@@ -63,6 +63,9 @@ type Listener struct {
 	Default, NoSNI *routes.Route  // its own, before those of the Config; nil: none
 	Access         *routes.Access // the clients that it takes; nil: all
 
+	TCP    *routes.Route // protocol tcp: where every client goes; nil: by the hello
+	NotTLS routes.Plain  // where those go that do not speak TLS
+
 	Connections int // open at once on this listener; 0: as many as on all
 	HelloBytes  int // 0: as in Limits
 

@@ -12,38 +12,46 @@ import (
 )
 
 var listenSchema = strict.Schema{
-	What:     "a listener",
-	Want:     "a mapping such as {address: \":443\"}",
-	Keys:     []string{"name", "address", "protocol", "starttls", "default", "no_sni", "allow", "deny", "limits", "proxy_protocol_from"},
+	What: "a listener",
+	Want: "a mapping such as {address: \":443\"}",
+	Keys: []string{"name", "address", "protocol", "starttls", "default", "no_sni", "not_tls", "allow", "deny", "limits",
+		"proxy_protocol_from", "backend", "sticky", "idle_timeout", "keepalive", "reject"},
 	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
 
-// listener is a listen address, its line and the values of its keys.
+// listener is a listen address, its line, and its keys.
 type listener struct {
 	address.Address
-	line int
-	keys map[string]*yaml.Node
+	line   int
+	node   *yaml.Node
+	keys   map[string]*yaml.Node
+	fields []*yaml.Node // keys and values in turn, each key once
+	tcp    bool         // it reads no TLS
+	odd    bool         // its protocol could not be read
 }
 
 // listen reads the listeners. What they say of backends is read by listenersOwn, since backends are
 // checked against listeners.
 func (d *decoder) listen(n *yaml.Node) {
 	for _, e := range d.List(n, "listen") {
-		l, keys := Listener{}, map[string]*yaml.Node{}
+		l, own := Listener{}, listener{node: e, keys: map[string]*yaml.Node{}}
 		for k, v := range d.Fields(e, &listenSchema) {
-			keys[k.Value] = v
+			own.keys[k.Value] = v
+			own.fields = append(own.fields, k, v)
 			switch k.Value {
 			case "name":
 				l.Name = d.listenerName(v)
 			case "protocol":
-				d.word(v, k.Value, []string{"tls"}, "http")
+				before := d.Count()
+				d.word(v, k.Value, []string{"tls", "tcp"}, "http")
+				own.tcp, own.odd = v.Value == "tcp", d.Count() > before
 			case "proxy_protocol_from":
 				d.unsupported(k, k.Value)
 			}
 		}
-		l.StartTLS = d.startTLS(keys)
-		d.addListener(l, keys)
+		l.StartTLS = d.startTLS(own.keys)
+		d.addListener(l, own)
 	}
 	d.narrow()
 }
@@ -85,8 +93,8 @@ func (d *decoder) listenerName(n *yaml.Node) string {
 
 // addListener adds a listener if it has an address that can be listened on. Without one its name is
 // unknown, and no problem of a route that has it.
-func (d *decoder) addListener(l Listener, keys map[string]*yaml.Node) {
-	at := keys["address"]
+func (d *decoder) addListener(l Listener, own listener) {
+	at := own.keys["address"]
 	if at == nil {
 		d.misnamed = true
 		return
@@ -101,7 +109,8 @@ func (d *decoder) addListener(l Listener, keys map[string]*yaml.Node) {
 		d.labels[l.Name] = len(d.listeners)
 	}
 	l.Address = a.String()
-	d.listeners = append(d.listeners, listener{Address: a, line: at.Line, keys: keys})
+	own.Address, own.line = a, at.Line
+	d.listeners = append(d.listeners, own)
 	d.config.Listen = append(d.config.Listen, l)
 }
 
@@ -127,8 +136,19 @@ func (d *decoder) listenAddress(n *yaml.Node) (a address.Address) {
 
 // listenersOwn reads what listeners have instead of the sections of the file.
 func (d *decoder) listenersOwn() {
-	for i, l := range d.listeners {
-		to := &d.config.Listen[i]
+	for i := range d.listeners {
+		l, to := &d.listeners[i], &d.config.Listen[i]
+		if l.odd {
+			continue
+		}
+		if n := l.keys["limits"]; n != nil {
+			d.ownLimits(n, to)
+		}
+		d.wrongProtocol(l)
+		if l.tcp {
+			to.TCP = d.tcpRoute(l)
+			continue
+		}
 		to.Access = d.clients(l.keys["allow"], l.keys["deny"])
 		if n := l.keys["default"]; n != nil {
 			to.Default = d.otherwise(n, &defaultSchema)
@@ -137,8 +157,8 @@ func (d *decoder) listenersOwn() {
 		if n := l.keys["no_sni"]; n != nil {
 			to.NoSNI = d.otherwise(n, &noSNISchema)
 		}
-		if n := l.keys["limits"]; n != nil {
-			d.ownLimits(n, to)
+		if n := l.keys["not_tls"]; n != nil {
+			to.NotTLS = d.notTLS(n)
 		}
 	}
 }

@@ -176,7 +176,7 @@ var listenCases = []problemCase{
 	{
 		"protocol unknown",
 		"listen: [{address: \":80\", protocol: htp}]\n" + routesLine,
-		"1:37: unknown value \"htp\" for `protocol`, want \"tls\"",
+		"1:37: unknown value \"htp\" for `protocol`, want one of \"tls\", \"tcp\"",
 	},
 	{
 		"starttls unknown",

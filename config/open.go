@@ -46,7 +46,7 @@ func (d *decoder) warnIfOpen(r *routes.Route, n *yaml.Node, on []Listener) {
 		return
 	}
 	for _, l := range on {
-		if l.Access.Admits(netip.Addr{}) {
+		if l.TCP == nil && l.Access.Admits(netip.Addr{}) {
 			d.Warn(valueOf(n, "backend"), "an open proxy: everybody can reach any name through %s, "+
 				"whose server is {sni}; add `allow`, or name the names in a route", strict.Quote(b.Name))
 			return

@@ -94,7 +94,10 @@ func (d *decoder) tableConfig() routes.Config {
 func (d *decoder) forwardsNothing() bool {
 	others := []*routes.Route{&d.config.Default, d.config.NoSNI}
 	for _, l := range d.config.Listen {
-		others = append(others, l.Default, l.NoSNI)
+		others = append(others, l.Default, l.NoSNI, l.TCP)
+		for _, r := range l.NotTLS {
+			others = append(others, r.Route)
+		}
 	}
 	return !slices.ContainsFunc(d.config.Routes, func(r routes.Route) bool { return r.Backend >= 0 }) &&
 		!slices.ContainsFunc(others, func(r *routes.Route) bool { return r != nil && r.Backend >= 0 })
@@ -146,6 +149,7 @@ func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread b
 			}
 		case "reject":
 			r.Reject = d.reject(v)
+		case "begins", "silent": // see plainRule
 		default:
 			unread = !d.condition(&r, n, k.Value, v) || unread
 		}
@@ -200,6 +204,9 @@ func (d *decoder) listenersOf(n *yaml.Node) (out []int, ok bool) {
 		case !known:
 			ok = false
 			d.unknownListener(e, s)
+		case d.listeners[i].tcp:
+			d.Fail(e, "listener %s reads no names, with `protocol: tcp` %s: its own `backend` takes every client",
+				strict.Quote(s), d.Place(d.config.File, d.listeners[i].line))
 		case slices.Contains(out, i):
 			d.Fail(e, "duplicate listener %s in one route", strict.Quote(s))
 		default:

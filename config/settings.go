@@ -21,8 +21,8 @@ var rootSchema = strict.Schema{
 	Hints:    peerSections,
 }
 
-// withInclude is rootSchema for a file whose routes may be in others.
-var withInclude = func() strict.Schema {
+// withoutRoutes is rootSchema for a file whose routes may be in others, or whose listeners need none.
+var withoutRoutes = func() strict.Schema {
 	s := rootSchema
 	s.Required = []string{"listen"}
 	return s
@@ -33,9 +33,9 @@ var withInclude = func() strict.Schema {
 func (d *decoder) document(root *yaml.Node) {
 	sections, schema := map[string]*yaml.Node{}, &rootSchema
 	misspelt := func(name string) bool { return strict.Misspelt(root, &rootSchema, name) }
-	includes := has(root, "include") || misspelt("include")
-	if includes {
-		schema = &withInclude
+	needsNone := valueOf(root, "include") != nil || misspelt("include") || readsNoTLS(valueOf(root, "listen"))
+	if needsNone {
+		schema = &withoutRoutes
 	}
 	for k, v := range d.Fields(root, schema) {
 		if k.Value == "admin" {
@@ -67,19 +67,9 @@ func (d *decoder) document(root *yaml.Node) {
 	d.each("routes", d.routes)
 	if at := sections["routes"]; at != nil {
 		d.table(at, before)
-	} else if includes {
+	} else if needsNone {
 		d.table(root, before)
 	}
-}
-
-// has reports whether a mapping has a key.
-func has(n *yaml.Node, key string) bool {
-	for i := 0; i < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Kind == yaml.MappingNode
-		}
-	}
-	return false
 }
 
 var timeoutsSchema = strict.Schema{

@@ -67,7 +67,7 @@ func (p Plain) Hides(r *PlainRule) *PlainRule {
 	for i := range p {
 		switch q := &p[i]; {
 		case r.Silent > 0:
-			if q.Silent > 0 && q.Silent <= r.Silent {
+			if q.Silent > 0 {
 				return q
 			}
 		case q.takesAll(), r.Begins != nil && q.Begins != nil && q.Begins.Covers(*r.Begins):

@@ -81,7 +81,8 @@ func rules(listeners []config.Listener) []proxy.Rules {
 	all := make([]proxy.Rules, len(listeners))
 	for i, l := range listeners {
 		all[i] = proxy.Rules{
-			Address: l.Address, Access: l.Access, MaxConnections: l.Connections, HelloBytes: l.HelloBytes, NoName: l.NoSNI,
+			Address: l.Address, Access: l.Access, TCP: l.TCP, NotTLS: l.NotTLS, NoName: l.NoSNI,
+			MaxConnections: l.Connections, HelloBytes: l.HelloBytes,
 		}
 		if l.StartTLS == config.StartTLSPostgres {
 			all[i].StartTLS = proxy.PostgresStartTLS

@@ -137,7 +137,7 @@ type Schema struct {
 }
 
 // maxKeys is more keys than any schema has.
-const maxKeys = 16
+const maxKeys = 24
 
 // Fields yields the key and the value of each known key of a mapping once. It reports unknown,
 // duplicate and missing keys itself.
