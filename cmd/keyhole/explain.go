@@ -23,21 +23,32 @@ type question struct {
 	client string
 	listen string
 	noSNI  bool
+
+	// Of a client that does not speak TLS; see explainPlain.
+	plain  bool
+	begins string // its first bytes
+	silent bool   // it sends none
 }
 
 func explainCommand(file *string) *cobra.Command {
 	var q question
 	c := &cobra.Command{
-		Use:   "explain NAME | --no-sni",
+		Use:   "explain NAME | --no-sni | --begins BYTES | --silent",
 		Short: "Say which route a server name takes, and why",
 		Long: `Say which route a server name takes, why, and which others it passed over.
 NAME is a server name as a client would send it; --no-sni, or "" for a name, is
 a hello without one. Without --listen, listeners whose answers differ are told
-apart.`,
+apart. --begins and --silent ask about clients that do not speak TLS.`,
 		Example: `  keyhole explain shop.example.com
   keyhole explain shop.example.com --alpn h2,http/1.1 --client 192.0.2.7
-  keyhole explain mail.example.com --listen imaps`,
-		Args: func(cmd *cobra.Command, args []string) error { return oneName(cmd, args, q.noSNI) },
+  keyhole explain mail.example.com --listen imaps
+  keyhole explain --begins SSH-2.0`,
+		Args: func(cmd *cobra.Command, args []string) (err error) {
+			if q.plain, err = q.asksPlain(args, cmd.Flags().Changed); q.plain {
+				return err
+			}
+			return oneName(cmd, args, q.noSNI)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				q.name = args[0]
@@ -49,6 +60,8 @@ apart.`,
 	c.Flags().StringVar(&q.client, "client", "", "the client's `ADDRESS`; without it, no allow list lets it in")
 	c.Flags().StringVar(&q.listen, "listen", "", "the `LISTENER` that the client reaches: its name or its address")
 	c.Flags().BoolVar(&q.noSNI, "no-sni", false, "the client sends no name")
+	c.Flags().StringVar(&q.begins, "begins", "", "the first `BYTES` of a client that does not speak TLS, \\x05 for one byte")
+	c.Flags().BoolVar(&q.silent, "silent", false, "the client sends nothing, and waits for the server")
 	return c
 }
 
@@ -63,6 +76,9 @@ func (q *question) explain(out io.Writer, file string) error {
 	c, err := load(file)
 	if err != nil {
 		return err
+	}
+	if q.plain || q.withoutTLS(c) {
+		return q.explainPlain(out, c, from)
 	}
 	answers, err := q.answers(c, from)
 	if err != nil {
@@ -97,6 +113,9 @@ func (q *question) answers(c *config.Config, from netip.Addr) ([]finding, error)
 	}
 	var all []finding
 	for i := range c.Listen {
+		if c.Listen[i].TCP != nil {
+			continue // it reads no names
+		}
 		a := q.find(c, from, i)
 		same := func(b finding) bool { return b.Match == a.Match && b.consequence == a.consequence }
 		if at := slices.IndexFunc(all, same); at >= 0 {
