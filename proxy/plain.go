@@ -17,9 +17,8 @@ const labelTCP = "tcp"
 
 var errUndecided = errors.New("not TLS, and the first bytes are too few for the rules of not_tls")
 
-// openPlain is Open for what goes on without a ClientHello.
-func (s *session) openPlain() relay.Verdict {
-	r := s.rules()
+// openPlain is Open for what goes on without a ClientHello; r may be nil.
+func (s *session) openPlain(r *Rules) relay.Verdict {
 	switch {
 	case r == nil:
 	case r.TCP != nil:

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +238,51 @@ func TestNotTLSRejects(t *testing.T) {
 		if r := e.wantRecord(i+1, c.reason, c.phase); r.Route != c.route {
 			t.Errorf("%q: record says route %q, want %q", c.sent, r.Route, c.route)
 		}
+	}
+}
+
+// The lists of the element that takes a client are final, and so are those of a
+// listener without TLS.
+func TestPlainAccess(t *testing.T) {
+	testkit.NoLeaks(t)
+	origins := newOrigins(t, 2)
+	here := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	access := func(allow, deny []netip.Prefix) *routes.Access {
+		a, err := routes.NewAccess(allow, deny)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	denied, allowed, elsewhere := begins("SSH-", 1), begins("RFB", 1), begins("http", 1)
+	denied.Route.Access = access(nil, here)
+	allowed.Route.Access = access(here, nil)
+	elsewhere.Route.Access = access([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, nil)
+	s := mixed(origins, denied, allowed, elsewhere, theRest(1))
+	e := serve(t, s)
+	for i, sent := range []string{"SSH-2", "GET /"} {
+		client := e.dial()
+		client.Send(sent)
+		client.WantEnd(nil)
+		client.Close()
+		if r := e.wantRecord(i+1, DeniedAddress, relay.PhaseDecide); r.Route == "" || r.Server != "" {
+			t.Errorf("%q: record says %+v, want its route and no server", sent, r)
+		}
+	}
+	client := e.dial()
+	client.Send("RFB 003")
+	server := origins[1].Accept()
+	server.Want("RFB 003")
+	clientEnds(client, server)
+	e.wantRecord(3, ClientClosed, relay.PhaseRelay)
+
+	s.Listeners = []Rules{{Address: "main", TCP: &routes.Route{Backend: 1, Access: access(nil, here)}}}
+	e = serve(t, s)
+	client = e.dial()
+	client.WantEnd(nil)
+	client.Close()
+	if r := e.wantRecord(1, DeniedAddress, relay.PhaseDecide); r.Route != "tcp" {
+		t.Errorf("record says route %q, want tcp", r.Route)
 	}
 }
 

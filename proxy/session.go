@@ -135,7 +135,7 @@ func (s *session) Open() relay.Verdict {
 		s.phase = relay.PhaseAdmit
 		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
 	}
-	return s.openPlain()
+	return s.openPlain(s.config.rules(ln))
 }
 
 // admit counts the connection on its listener, and says why it may not be
