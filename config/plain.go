@@ -181,7 +181,25 @@ func (d *decoder) begins(n *yaml.Node) (string, *sni.Greeting) {
 
 const bareLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
+// otherProtocols are words that other programs have, and what to write instead.
+var otherProtocols = map[string]string{
+	"ssh": "write \"SSH-\"", "rdp": "write \"\\x03\\x00\"", "msrdp": "write \"\\x03\\x00\"", "turn": "write stun, which takes TURN too",
+	"tls": tlsByRoutes, "ssl": tlsByRoutes, "https": tlsByRoutes,
+	"smtp": serverFirst, "imap": serverFirst, "pop3": serverFirst, "ftp": serverFirst, "mysql": serverFirst,
+	"any": "leave `begins` out", "anyprot": "leave `begins` out", "default": "leave `begins` out",
+	"timeout": "write `silent: 2s` instead of `begins`",
+}
+
+const (
+	tlsByRoutes = "TLS goes by `routes`"
+	serverFirst = "its server speaks first, write `silent: 2s` instead of `begins`"
+)
+
 func (d *decoder) unknownProtocol(n *yaml.Node, s string) {
+	if hint := otherProtocols[strings.ToLower(s)]; hint != "" {
+		d.Fail(n, "begins: unknown protocol %s: %s", strict.Quote(s), hint)
+		return
+	}
 	if near := strict.Nearest(s, sni.Greetings()); near != "" {
 		d.Fail(n, "begins: unknown protocol %s, did you mean %s? A text is written in quotes", strict.Quote(s), strict.Quote(near))
 		return
