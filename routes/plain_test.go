@@ -115,3 +115,34 @@ func TestPlainExplain(t *testing.T) {
 		t.Errorf("Explain without a rule = %v, %q", rule, got)
 	}
 }
+
+// FuzzPlain checks that what the rules decide does not depend on how the bytes were cut, and that a
+// decision stays.
+func FuzzPlain(f *testing.F) {
+	for _, s := range []string{"SSH-2.0", "GET / HTTP/1.1", "\x05\x01\x00", "\x00\x00\x00\x08\x04\xd2\x16\x2f", "\x00\x0e\x38", "<?xml", "PRI * HTTP/2", "x"} {
+		f.Add([]byte(s), "SSH-", uint8(7))
+		f.Add([]byte(s), "P", uint8(255))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, text string, which uint8) {
+		if text == "" || len(b) == 0 {
+			return
+		}
+		var p Plain
+		for i, name := range append(sni.Greetings(), text, text+"x") {
+			if which>>i&1 == 1 {
+				p = append(p, plainRule(name))
+			}
+		}
+		p = append(p, silentRule(time.Second), restRule)
+		want, whole := p.Find(b)
+		for n := 1; n < len(b); n++ {
+			rule, settled := p.Find(b[:n])
+			if settled && (rule != want || !whole) {
+				t.Fatalf("Find(%q) = %v, and after %d bytes %v", b, want, n, rule)
+			}
+		}
+		if rule, settled := p.Find(append(b[:len(b):len(b)], "and more"...)); whole && (rule != want || !settled) {
+			t.Fatalf("Find(%q) = %v, and with more bytes %v", b, want, rule)
+		}
+	})
+}
