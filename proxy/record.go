@@ -38,7 +38,7 @@ func (s *session) record(sum relay.Summary) {
 	if sum.Reason != relay.Rejected {
 		reason, phase = ofRelay[sum.Reason], sum.Phase
 	}
-	if reason == ClientGone && !s.heard {
+	if reason == ClientGone && !s.heard && !s.clear {
 		reason = NoBytes
 		if s.desk.ring.log.skipNoBytes {
 			return

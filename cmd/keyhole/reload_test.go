@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -39,6 +41,31 @@ func TestReload(t *testing.T) {
 	s.visit(at, demoBlog)
 	early.ask()
 	early.leave()
+}
+
+// TestReloadOfProtocol shows that an open listener stops reading TLS and begins again, while its
+// connections stay.
+func TestReloadOfProtocol(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure()
+	edge := s.start()
+	at := edge.address()
+	early := s.visit(at, demoShop)
+	tls := s.text()
+	tcp := fmt.Sprintf("listen: [{address: \"127.0.0.1:0\", protocol: tcp, backend: %q}]\n", s.blog)
+	for _, c := range []struct{ text, routes, reaches string }{{tcp, "0", demoBlog}, {tls, "1", demoShop}} {
+		if err := os.WriteFile(s.file, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		edge.signal(syscall.SIGHUP)
+		edge.stderr.Expect(t, `msg="configuration reloaded" .*routes=`+c.routes+` `)
+		s.visit(at, c.reaches)
+		early.ask()
+	}
+	if strings.Contains(edge.stderr.String(), "WARN") {
+		t.Errorf("the edge warns:\n%s", edge.stderr)
+	}
 }
 
 // TestReloadKeeps shows that a reload leaves the listeners and the log as they are, and logs that.
