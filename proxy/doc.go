@@ -10,4 +10,5 @@
 //
 // It never completes a handshake, holds no key, and changes no byte. A hello
 // that cannot be read never reaches a default route: the edge fails closed.
+// Clients that do not speak TLS go where the rules of their listener send them.
 package proxy

@@ -19,6 +19,9 @@
 // not report: the origin does. With an ECH hello it reports the outer name. It has no reader and no
 // timer.
 //
+// Clients that speak something else are known by their first bytes: a Greeting says whether a
+// connection begins as one of a few protocols, or as a text.
+//
 // A client may send a second ClientHello, when the origin asks for one with a HelloRetryRequest
 // (RFC 8446 section 4.1.4). Second finds it among the bytes behind the first, and Retry tells
 // whether the origin asked.
