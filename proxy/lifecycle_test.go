@@ -224,6 +224,7 @@ func TestDeniedAddressLooksLikeNoRoute(t *testing.T) {
 		client.SendBytes(hello(t, name))
 		seen[i], _ = readAll(client)
 		client.Close()
+		e.record(i + 1)
 	}
 	if !bytes.Equal(seen[0], seen[1]) {
 		t.Errorf("a denied client reads %q, one without a route %q: the difference tells that the name exists", seen[0], seen[1])

@@ -90,6 +90,7 @@ func TestAListenerTakesOnlyItsClients(t *testing.T) {
 	e := serve(t, s)
 	shut := e.listen("shut")
 	e.reach(e.addr, "shop.example", origin)
+	e.record(1)
 	client := testkit.Dial(t, shut)
 	client.Write(hello(t, "shop.example")) // which may meet the reset
 	if _, err := readAll(client); err == nil {
