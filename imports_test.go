@@ -25,6 +25,7 @@ import (
 var allowed = map[string][]string{
 	"sni":                  {},
 	"postgres":             {},
+	"proxyproto":           {},
 	"routes":               {"sni"},
 	"address":              {"routes"}, // whose normal form a host's name has
 	"backend":              {"address"},
