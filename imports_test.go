@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"proxy/relay":          {},
 	"config/strict":        {},
 	"config":               {"address", "backend", "routes", "sni", "config/strict"}, // whose protocols `begins` names
-	"proxy":                {"routes", "backend", "sni", "postgres", "proxy/relay"},
+	"proxy":                {"routes", "backend", "sni", "postgres", "proxyproto", "proxy/relay"},
 	"cmd/internal/cli":     {"config/strict"},
 	"cmd/internal/clitest": {},
 	"cmd/internal/early":   {},

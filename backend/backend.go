@@ -42,6 +42,7 @@ type Config struct {
 	Balance        Balance        // zero: RoundRobin
 	Retries        int            // how many more servers a connection tries after the first; zero: none
 	MaxConnections int            // open connections to each address of each server; zero: no limit
+	ProxyProtocol  ProxyProtocol  // the header that the servers expect; zero: none
 
 	// Of a pool whose server is {sni}: which addresses a name may lead to, of which family, and what
 	// resolves it; nil is a Lookups of its own.
@@ -76,6 +77,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("unknown balance %d, want %s", c.Balance, balanceNames())
 	case c.Retries < 0:
 		return fmt.Errorf("retries %d is negative, want 0 or more", c.Retries)
+	case int(c.ProxyProtocol) >= len(proxyProtocols):
+		return fmt.Errorf("unknown proxy_protocol %d, want off, v1 or v2", c.ProxyProtocol)
 	case c.MaxConnections < 0:
 		return fmt.Errorf("max_connections %d is negative, want 0 (no limit) or more", c.MaxConnections)
 	}

@@ -16,6 +16,7 @@ type Pool struct {
 	retries int
 	balance Balance
 	limit   int64 // of connections to one endpoint; zero: none
+	proxy   ProxyProtocol
 
 	current atomic.Pointer[snapshot]
 	mark    atomic.Uint64 // not 0: an endpoint may be doubted; see doubts
@@ -45,7 +46,7 @@ func New(c Config) (*Pool, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
 	}
-	p := &Pool{name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections)}
+	p := &Pool{name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections), proxy: c.ProxyProtocol}
 	var err error
 	if p.byName, err = newByName(&c); err != nil {
 		return nil, fmt.Errorf("backend %q: %w", c.Name, err)
@@ -91,6 +92,9 @@ func (p *Pool) Name() string { return p.name }
 
 // Retries returns how many more servers a connection should try after the first.
 func (p *Pool) Retries() int { return p.retries }
+
+// ProxyProtocol returns the header that the servers expect before a client's bytes.
+func (p *Pool) ProxyProtocol() ProxyProtocol { return p.proxy }
 
 // Adopt takes over the endpoints that the pool has in common with old, a pool of the previous
 // configuration. Both pools then share the endpoint of a server at an address, with its count of

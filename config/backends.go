@@ -17,13 +17,14 @@ const defaultRetries = 2
 
 // peerKeys are words of HAProxy and nginx about servers.
 var peerKeys = map[string]string{
-	"check":         "servers are not checked; an attempt that fails goes to another server, see `retries` of the backend",
-	"send_proxy":    "PROXY headers to servers are not supported yet",
-	"send-proxy":    "PROXY headers to servers are not supported yet",
-	"send_proxy_v2": "PROXY headers to servers are not supported yet",
-	"send-proxy-v2": "PROXY headers to servers are not supported yet",
-	"maxconn":       "write `max_connections` of the backend, which is for each of its servers",
-	"max_conns":     "write `max_connections` of the backend, which is for each of its servers",
+	"check":          "servers are not checked; an attempt that fails goes to another server, see `retries` of the backend",
+	"send_proxy":     "write `proxy_protocol: v1` of the backend, which is for all its servers",
+	"send-proxy":     "write `proxy_protocol: v1` of the backend, which is for all its servers",
+	"send_proxy_v2":  "write `proxy_protocol: v2` of the backend, which is for all its servers",
+	"send-proxy-v2":  "write `proxy_protocol: v2` of the backend, which is for all its servers",
+	"proxy_protocol": "write it into the backend, it is for all its servers",
+	"maxconn":        "write `max_connections` of the backend, which is for each of its servers",
+	"max_conns":      "write `max_connections` of the backend, which is for each of its servers",
 }
 
 // peerBalances are words of HAProxy and nginx for ways to balance.
@@ -103,7 +104,8 @@ func (d *decoder) backend(name, n *yaml.Node) Backend {
 		case "balance":
 			b.Balance = d.balance(v)
 		case "proxy_protocol":
-			d.word(v, k.Value, []string{"off"}, "v1", "v2")
+			i, _ := d.ChoiceIndex(v, k.Value, backend.ProxyProtocolWords())
+			b.ProxyProtocol = backend.ProxyProtocol(max(0, i))
 		case "retries":
 			if i, ok := d.Integer(v, k.Value, 0, 10); ok {
 				b.Retries = i

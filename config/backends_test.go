@@ -15,7 +15,7 @@ var backendCases = []problemCase{
 			"  b: {servers: [10.0.0.1:443], balance: leastconn}\n  c: {servers: [10.0.0.1:443], balance: roundrobin}\n" +
 			"  d: {servers: [s1 10.0.0.1:443 check, 10.0.0.2:443 weight=5 backup]}\n" + routesLine,
 		"3:41: unknown key `check`: servers are not checked; an attempt that fails goes to another server, see `retries` of the backend\n" +
-			"3:54: unknown key `send_proxy`: PROXY headers to servers are not supported yet\n" +
+			"3:54: unknown key `send_proxy`: write `proxy_protocol: v1` of the backend, which is for all its servers\n" +
 			"3:83: unknown value \"source\" for `balance`, did you mean \"client_hash\"?\n" +
 			"4:41: unknown value \"leastconn\" for `balance`, did you mean \"least_connections\"?\n" +
 			"5:41: unknown value \"roundrobin\" for `balance`, did you mean \"round_robin\"?\n" +
@@ -160,16 +160,21 @@ var backendCases = []problemCase{
 	},
 	{
 		"not supported yet",
-		listenLine + "backends:\n  shop:\n    servers: [1.2.3.4:1]\n    proxy_protocol: v2\n    http_port: 80\n    health: {type: tls}\n    eject: {failures: 5}\n" + routesLine,
-		"5:21: `proxy_protocol: v2`: not supported yet\n" +
-			"6:5: `http_port`: not supported yet\n" +
-			"7:5: `health`: not supported yet\n" +
-			"8:5: `eject`: not supported yet",
+		listenLine + "backends:\n  shop:\n    servers: [1.2.3.4:1]\n    http_port: 80\n    health: {type: tls}\n    eject: {failures: 5}\n" + routesLine,
+		"5:5: `http_port`: not supported yet\n" +
+			"6:5: `health`: not supported yet\n" +
+			"7:5: `eject`: not supported yet",
 	},
 	{
 		"proxy_protocol unknown",
 		listenLine + "backends:\n  shop: {servers: [1.2.3.4:1], proxy_protocol: v3}\n" + routesLine,
-		"3:48: unknown value \"v3\" for `proxy_protocol`, want \"off\"",
+		"3:48: unknown value \"v3\" for `proxy_protocol`, want one of \"off\", \"v1\", \"v2\"",
+	},
+	{
+		"proxy_protocol is the backend's",
+		listenLine + "backends:\n  shop: {servers: [{address: 1.2.3.4:1, proxy_protocol: v2}], proxy_protocol: on}\n" + routesLine,
+		"3:41: unknown key `proxy_protocol`: write it into the backend, it is for all its servers\n" +
+			"3:79: unknown value \"on\" for `proxy_protocol`, want one of \"off\", \"v1\", \"v2\"",
 	},
 	{
 		"missing port",

@@ -111,6 +111,7 @@ type Backend struct {
 	Retries        int           // further servers tried after a failure, 0 to 10
 	MaxConnections int           // open at once to each server; 0: no limit
 	To             backend.Fence // of a backend whose server is {sni}: where a name may lead
+	ProxyProtocol  backend.ProxyProtocol
 }
 
 // Server is one origin server.

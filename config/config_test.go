@@ -101,10 +101,10 @@ backends:
   shop:
     servers: [10.0.0.5:0443, {address: "Origin.Internal:443", weight: 256, backup: true}, "[2001:DB8::5]:443"]
     balance: client_hash
-    proxy_protocol: off
+    proxy_protocol: v2
     retries: 0
     max_connections: 7
-  spare: {servers: ["unix:/run/x.sock"]}
+  spare: {servers: ["unix:/run/x.sock"], proxy_protocol: off}
 routes:
   - sni: [Shop.Example.com., "*.bücher.example"]
     alpn: [h2, http/1.1]
@@ -128,10 +128,10 @@ no_sni: {reject: reset, backend: shop}
 		Backends: []Backend{
 			{"shop", []Server{
 				{"10.0.0.5:443", 1, 0, 8}, {"origin.internal:443", 256, 1, 8}, {"[2001:db8::5]:443", 1, 0, 8},
-			}, backend.ClientHash, 0, 7, backend.Fence{}},
-			{"spare", []Server{{"unix:/run/x.sock", 1, 0, 13}}, backend.RoundRobin, 2, 0, backend.Fence{}},
-			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, 0, 22}}, backend.RoundRobin, 2, 0, backend.Fence{}},
-			{"db.:443", []Server{{"db.:443", 1, 0, 24}}, backend.RoundRobin, 2, 0, backend.Fence{}},
+			}, backend.ClientHash, 0, 7, backend.Fence{}, backend.ProxyV2},
+			{"spare", []Server{{"unix:/run/x.sock", 1, 0, 13}}, backend.RoundRobin, 2, 0, backend.Fence{}, backend.NoProxyProtocol},
+			{"10.0.0.9:443", []Server{{"10.0.0.9:443", 1, 0, 22}}, backend.RoundRobin, 2, 0, backend.Fence{}, backend.NoProxyProtocol},
+			{"db.:443", []Server{{"db.:443", 1, 0, 24}}, backend.RoundRobin, 2, 0, backend.Fence{}, backend.NoProxyProtocol},
 		},
 		Default: routes.Route{Backend: 1, Reject: routes.RejectSilence, Line: 25},
 		NoSNI:   &routes.Route{Backend: 0, Reject: routes.RejectReset, Line: 26},
@@ -197,8 +197,8 @@ func TestSchema(t *testing.T) {
 		{`backends: {shop: {servers: [{address: "origin.internal:443", weight: 2, backup: true}, {address: 10.0.0.6:443, backup: 2}, 10.0.0.5:443]}}`, true},
 		{`backends: {shop: {` + server + `, balance: least_connections}}`, true},
 		{`backends: {shop: {` + server + `, proxy_protocol: off}}`, true},
-		{`backends: {shop: {` + server + `, proxy_protocol: v1}}`, false},
-		{`backends: {shop: {` + server + `, proxy_protocol: v2}}`, false},
+		{`backends: {shop: {` + server + `, proxy_protocol: v1}}`, true},
+		{`backends: {shop: {` + server + `, proxy_protocol: v2}}`, true},
 		{`backends: {shop: {` + server + `, http_port: 80}}`, false},
 		{`backends: {shop: {` + server + `, health: {type: tls, interval: 5s, timeout: 2s, rise: 2, fall: 3}}}`, false},
 		{`backends: {shop: {` + server + `, eject: {failures: 5, within: 10s, for: 30s}}}`, false},

@@ -39,7 +39,7 @@ func (s *session) dial(reason Reason) relay.Verdict {
 	if s.mayRetry() && s.pool.HasOther(s.tried, s.endpoint) {
 		patience = s.endpoint.Patience()
 	}
-	return s.ask(relay.Verdict{
+	return s.introduce(relay.Verdict{
 		Op:        relay.Dial,
 		Target:    relay.Target{Addr: s.endpoint.At(s.listenPort()), Path: s.endpoint.Path},
 		Timeout:   patience,

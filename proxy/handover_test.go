@@ -22,6 +22,7 @@ var handed = map[string]string{
 	"idle":      "sent",
 	"keepalive": "sent",
 	"key":       "sent",
+	"id":        "sent, with the random bits of the process before it",
 	"reject":    "sent",
 	"outcome":   "sent",
 	"literal":   "sent",

@@ -105,6 +105,7 @@ type jsonRecord struct {
 	Backend  string         `json:"backend"`
 	Server   string         `json:"server"`
 	Attempts int            `json:"attempts"`
+	ID       string         `json:"id"`
 	Reason   string         `json:"reason"`
 	Phase    string         `json:"phase"`
 	Up       uint64         `json:"up"`

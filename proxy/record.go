@@ -24,6 +24,8 @@ type record struct {
 	listener         string
 	literal          bool
 	sni, alpn, route []byte
+	id               [idSize]byte
+	identified       bool // id is set
 	outcome          routes.Outcome
 	pool             *backend.Pool
 	endpoint         *backend.Endpoint // the one that served, or the last that was tried
@@ -52,6 +54,9 @@ func (s *session) record(sum relay.Summary) {
 	r.client, r.literal, r.listener = s.client(), s.literal, ""
 	if ln := s.listener(); ln != nil {
 		r.listener = ln.Name
+	}
+	if r.identified = s.id != 0; r.identified {
+		s.server.appendID(r.id[:0], s.id)
 	}
 	r.sni = append(r.sni[:0], s.name...)
 	r.alpn = append(r.alpn[:0], s.alpn...)
@@ -130,6 +135,9 @@ func (l *line) decision(r *record) {
 	if r.endpoint != nil {
 		l.text("server", r.endpoint.String())
 		l.number("attempts", uint64(r.attempts))
+	}
+	if r.identified {
+		l.text("id", string(r.id[:]))
 	}
 }
 

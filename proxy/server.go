@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type Config struct {
 // A Server is one edge. Make one with New.
 type Server struct {
 	engine *relay.Engine
+	prefix [8]byte // of the ids of connections
 	config atomic.Pointer[Config]
 	access *AccessLog
 
@@ -51,6 +53,7 @@ func New(c *Config, access *AccessLog, log *slog.Logger) (*Server, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{access: access}
+	rand.Read(s.prefix[:])
 	s.config.Store(c)
 	e, err := relay.New(relay.Options{
 		Timeouts: c.Timeouts, HelloMemory: int64(c.HelloMemory), Pipes: c.Pipes, Apart: true, NewSession: s.newSession,

@@ -9,6 +9,7 @@ import (
 	"keyhole/backend"
 	"keyhole/postgres"
 	"keyhole/proxy/relay"
+	"keyhole/proxyproto"
 	"keyhole/routes"
 	"keyhole/sni"
 )
@@ -30,6 +31,7 @@ type session struct {
 	tried     []*backend.Endpoint // that did not answer
 	idle      time.Duration
 	keepalive time.Duration
+	id        uint64 // that a server was told, see Server.appendID; 0: none
 	key       uint32 // of the hello, for relay.Conn.IsOwn
 	reject    routes.Reject
 	outcome   routes.Outcome
@@ -70,6 +72,11 @@ type reading struct {
 type desk struct {
 	ring *ring // nil when no records are written
 	free []*reading
+
+	// Of the PROXY headers to servers; see introduce.
+	header proxyproto.V2
+	line   []byte
+	ids    uint64 // that were given
 }
 
 func (s *Server) newSession(c *relay.Conn) relay.Session {

@@ -29,7 +29,7 @@ func pools(c *config.Config, old []*backend.Pool, names *backend.Lookups) ([]*ba
 func pool(b config.Backend, f backend.Family, names *backend.Lookups) (*backend.Pool, error) {
 	c := backend.Config{
 		Name: b.Name, Balance: b.Balance, Retries: b.Retries, MaxConnections: b.MaxConnections,
-		To: b.To, Family: f, Lookups: names,
+		ProxyProtocol: b.ProxyProtocol, To: b.To, Family: f, Lookups: names,
 	}
 	for _, s := range b.Servers {
 		c.Servers = append(c.Servers, backend.ServerConfig{Address: s.Address, Weight: s.Weight, Backup: s.Backup})

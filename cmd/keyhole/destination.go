@@ -41,7 +41,11 @@ func shownBackend(b *config.Backend) string {
 	}
 	switch {
 	case len(b.Servers) != 1 || b.Servers[0].Address != b.Name:
-		return fmt.Sprintf("backend %s: %s", b.Name, servers)
+		text := fmt.Sprintf("backend %s: %s", b.Name, servers)
+		if b.ProxyProtocol != backend.NoProxyProtocol {
+			text += fmt.Sprintf(", with PROXY %s", b.ProxyProtocol)
+		}
+		return text
 	case b.ByName():
 		return servers
 	}

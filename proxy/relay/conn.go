@@ -118,6 +118,14 @@ func (c *Conn) Peer() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(c.from).Unmap(), c.fromPort)
 }
 
+// Local returns the address that the client connected to.
+func (c *Conn) Local() netip.AddrPort {
+	if c.fromPort == 0 {
+		return netip.AddrPort{} // the zero Conn
+	}
+	return localAddr(c.fds[client])
+}
+
 // Listener returns the listener that accepted the connection.
 func (c *Conn) Listener() *Listener { return c.listener }
 

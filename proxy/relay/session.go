@@ -86,8 +86,8 @@ type Verdict struct {
 	Skip  int
 	Reply []byte
 	// Prefix goes to the origin before the client's bytes, in one segment with
-	// them. It is not counted as theirs, and must stay as it is until Connected
-	// or the next verdict. A session that is asked again gives it again.
+	// them. It is not counted as theirs, and the loop has sent or copied it when
+	// it calls any session again. A session that is asked again gives it again.
 	Prefix []byte
 	// Dial: Prefix is a question. The client's bytes follow it only once Agree
 	// has taken the origin's answer, for which there is as much time as the
