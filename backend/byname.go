@@ -53,6 +53,7 @@ type made struct {
 	retries    int
 	balance    Balance
 	limit      int64
+	proxy      ProxyProtocol
 	configured string
 	suffix     string // with its dot
 	port       uint16
@@ -84,7 +85,7 @@ func newByName(c *Config) (*byName, error) {
 	}
 	n := &byName{
 		made: made{
-			name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections),
+			name: c.Name, retries: c.Retries, balance: c.Balance, limit: int64(c.MaxConnections), proxy: c.ProxyProtocol,
 			configured: a.String(), port: a.Port, listen: a.Listen, family: c.Family,
 		},
 		to:      c.To,
@@ -321,7 +322,7 @@ func (n *byName) pool(aps []netip.AddrPort) *Pool {
 	for _, ap := range aps {
 		s.endpoints = append(s.endpoints, n.at.endpoint(s, ap))
 	}
-	p := &Pool{name: n.name, retries: n.retries, balance: n.balance, limit: n.limit, servers: []*server{s}}
+	p := &Pool{name: n.name, retries: n.retries, balance: n.balance, limit: n.limit, proxy: n.proxy, servers: []*server{s}}
 	p.rank(make([]ServerConfig, len(p.servers)))
 	p.dice.Store(rand.Uint64())
 	p.publish()

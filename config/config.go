@@ -58,6 +58,8 @@ type Listener struct {
 	Address string // ":443", "192.0.2.1:443", "[2001:db8::1]:443" or "name:443"; port 0 is any free one
 	Name    string // what routes call it; "" for none
 
+	ProxyFrom *routes.Access // the peers that begin with a PROXY header; nil: none
+
 	StartTLS string // what clients say before TLS: StartTLSPostgres, or "" for nothing
 
 	Default, NoSNI *routes.Route  // its own, before those of the Config; nil: none

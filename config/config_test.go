@@ -183,7 +183,7 @@ func TestSchema(t *testing.T) {
 		{`listen: [{address: ":443"}]`, true},
 		{`listen: [{address: ":443", protocol: tls}]`, true},
 		{`listen: [{address: ":80", protocol: http}]`, false},
-		{`listen: [{address: ":443", proxy_protocol_from: [10.0.0.0/8]}]`, false},
+		{`listen: [{address: ":443", proxy_protocol_from: [10.0.0.0/8]}]`, true},
 		{`admin: {address: 127.0.0.1:9180}`, false},
 		{`timeouts: {hello: 5s, connect: 3s, idle: 1h, half_close: 1m, keepalive: 60s, drain: 30s}`, true},
 		{`limits: {connections: auto}`, true},

@@ -9,6 +9,7 @@ import (
 
 	"keyhole/address"
 	"keyhole/config/strict"
+	"keyhole/routes"
 )
 
 var listenSchema = strict.Schema{
@@ -16,7 +17,6 @@ var listenSchema = strict.Schema{
 	Want: "a mapping such as {address: \":443\"}",
 	Keys: []string{"name", "address", "protocol", "starttls", "default", "no_sni", "not_tls", "allow", "deny", "limits",
 		"proxy_protocol_from", "backend", "sticky", "idle_timeout", "keepalive", "reject"},
-	Refused:  []string{"proxy_protocol_from"},
 	Required: []string{"address"},
 }
 
@@ -47,7 +47,7 @@ func (d *decoder) listen(n *yaml.Node) {
 				d.word(v, k.Value, []string{"tls", "tcp"}, "http")
 				own.tcp, own.odd = v.Value == "tcp", d.Count() > before
 			case "proxy_protocol_from":
-				d.unsupported(k, k.Value)
+				l.ProxyFrom = d.proxies(v)
 			}
 		}
 		l.StartTLS = d.startTLS(own.keys)
@@ -70,6 +70,19 @@ func (d *decoder) startTLS(keys map[string]*yaml.Node) string {
 		d.Fail(n, "`starttls` and `not_tls` exclude each other: what comes in clear is read as one or the other")
 	}
 	return s
+}
+
+// proxies reads the peers that begin with a PROXY header; nil is none.
+func (d *decoder) proxies(n *yaml.Node) *routes.Access {
+	list := d.prefixes(n, "proxy_protocol_from")
+	if len(list) == 0 {
+		return nil // a problem, or an empty file
+	}
+	a, err := routes.NewAccess(list, nil)
+	if err != nil {
+		d.Fail(n, "proxy_protocol_from: %v", strings.TrimPrefix(err.Error(), "allow "))
+	}
+	return a
 }
 
 // listenerName reads a name that routes can have.

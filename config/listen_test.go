@@ -201,7 +201,11 @@ var listenCases = []problemCase{
 	},
 	{
 		"proxy_protocol_from",
-		"listen: [{address: \":443\", proxy_protocol_from: [10.0.0.0/8]}]\n" + routesLine,
-		"1:28: `proxy_protocol_from`: not supported yet",
+		"listen: [{address: \":443\", proxy_protocol_from: [10.0.0.0/8, 10.0.0.0/8, 10.0.0.1/8, balancer, \"@none.txt\"]}, {address: \":444\", proxy_protocol_from: []}]\n" + routesLine,
+		"1:62: duplicate network \"10.0.0.0/8\"\n" +
+			"1:74: proxy_protocol_from \"10.0.0.1/8\": has bits set beyond its length, did you mean \"10.0.0.0/8\"?\n" +
+			"1:86: proxy_protocol_from \"balancer\": not an address or a network, write 192.0.2.7 or 192.0.2.0/24\n" +
+			"1:96: proxy_protocol_from \"@none.txt\": read none.txt: no such file or directory; a path is relative to the file that names it\n" +
+			"1:150: `proxy_protocol_from` is an empty list",
 	},
 }

@@ -152,7 +152,7 @@ func TestEachPickIsReleasedOnce(t *testing.T) {
 		x := manyRoutes()
 		x.backends[0].MaxConnections = 1
 		s := newSession(t, x)
-		pool := s.server.config.Load().Pools[0]
+		pool := s.desk.server.config.Load().Pools[0]
 		s.Open()
 		v := s.Hello(hello(t, "siteaa.example"))
 		for _, err := range c.fails {

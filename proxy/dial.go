@@ -44,7 +44,7 @@ func (s *session) dial(reason Reason) relay.Verdict {
 		Target:    relay.Target{Addr: s.endpoint.At(s.listenPort()), Path: s.endpoint.Path},
 		Timeout:   patience,
 		Idle:      s.idle,
-		Keepalive: s.keepalive,
+		Keepalive: time.Duration(s.keepalive) * time.Second,
 		Inspect:   s.watching(),
 		Key:       s.key,
 	})
@@ -122,6 +122,9 @@ func (s *session) dialFailedHere(cause relay.Local) relay.Verdict {
 	return s.next(NoLocalRoute)
 }
 
-func (s *session) Connected(took time.Duration) { s.endpoint.Connected(took) }
+func (s *session) Connected(took time.Duration) {
+	s.endpoint.Connected(took)
+	s.forget()
+}
 
 func (s *session) Answered() {}

@@ -8,12 +8,15 @@ import (
 // handed says for each field of a session how another process gets it; see the
 // list of the same name in package relay.
 var handed = map[string]string{
-	"server":    "rebuilt: the new process's",
 	"conn":      "rebuilt: the slot's",
 	"desk":      "rebuilt: the loop's",
 	"reading":   "sent, but for the configuration and the parser: a hello that is half read is read anew, by the new process's; what was said before it is not, so postgres is sent",
 	"clear":     "sent",
 	"asks":      "sent",
+	"from":      "sent",
+	"fromPort":  "sent",
+	"guarding":  "sent",
+	"proxied":   "sent: what else the header said is sent while the connection has no server yet",
 	"heard":     "rebuilt: from the bytes that were held",
 	"pool":      "sent: its name; one that is not known keeps the endpoint alone",
 	"wait":      "rebuilt: the name is looked up anew",

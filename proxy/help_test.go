@@ -98,6 +98,7 @@ func one(name string, servers ...string) setup {
 type jsonRecord struct {
 	Time     time.Time      `json:"time"`
 	Client   netip.AddrPort `json:"client"`
+	Peer     netip.AddrPort `json:"peer"`
 	Listen   string         `json:"listen"`
 	SNI      string         `json:"sni"`
 	ALPN     string         `json:"alpn"`

@@ -27,6 +27,8 @@ type Rules struct {
 	MaxConnections int // open at once on this listener; 0: no limit but the Config's
 	HelloBytes     int // 0: the Config's
 
+	ProxyFrom *routes.Access // the peers that begin with a PROXY header; nil: none
+
 	StartTLS StartTLS
 	NoName   *routes.Route // its own in the table, which alone takes CancelRequests; nil: none
 }

@@ -22,6 +22,7 @@ func (s *session) openPlain(r *Rules) relay.Verdict {
 	switch {
 	case r == nil:
 	case r.TCP != nil:
+		s.guarding = s.guards
 		return s.take(r.TCP, labelTCP)
 	case r.NotTLS.Silent() != nil:
 		return relay.Verdict{Timeout: r.NotTLS.Silent().Silent}
@@ -32,6 +33,7 @@ func (s *session) openPlain(r *Rules) relay.Verdict {
 // silent decides about a client that has sent nothing.
 func (s *session) silent() relay.Verdict {
 	n := s.rules().NotTLS.Silent() // which Open has found
+	s.guarding = s.guards
 	return s.take(n.Route, n.Label)
 }
 
@@ -66,7 +68,7 @@ func (s *session) take(r *routes.Route, label string) relay.Verdict {
 	if d.Reason != NoReason {
 		return s.turnAway(d.Reason, relay.PhaseDecide, 0)
 	}
-	s.pool, s.idle, s.keepalive = d.Pool, d.Idle, d.Keepalive
+	s.serve(d)
 	return s.dial(NoHealthyServer)
 }
 

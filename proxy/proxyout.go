@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"net/netip"
 
 	"keyhole/backend"
 	"keyhole/proxy/relay"
@@ -28,9 +27,6 @@ func (s *session) introduce(v relay.Verdict) relay.Verdict {
 	return v
 }
 
-// destination returns the address that the client connected to.
-func (s *session) destination() netip.AddrPort { return s.conn.Local() }
-
 // header2 writes a version 2 header. What came in with one and is not the
 // edge's to say is handed on, as far as there is room for it.
 func (s *session) header2() []byte {
@@ -46,8 +42,27 @@ func (s *session) header2() []byte {
 		s.id = s.desk.nextID(s.conn.Loop())
 	}
 	var id [idSize]byte
-	w.Add(proxyproto.TypeUniqueID, s.server.appendID(id[:0], s.id))
+	w.Add(proxyproto.TypeUniqueID, s.desk.server.appendID(id[:0], s.id))
+	if i := s.desk.introduced[s]; i != nil {
+		for kind, value := range i.tlvs.All() {
+			if !s.says(kind) {
+				w.Add(kind, value)
+			}
+		}
+	}
 	return w.End()
+}
+
+// says reports whether a TLV is the edge's own to give, or to leave out. Of a
+// client whose hello it has not read, the peer knows the name and protocol.
+func (s *session) says(kind byte) bool {
+	switch kind {
+	case proxyproto.TypeAuthority, proxyproto.TypeALPN:
+		return !s.clear
+	case proxyproto.TypeUniqueID, proxyproto.TypeCRC32c, proxyproto.TypeNoOp:
+		return true
+	}
+	return false
 }
 
 // An id is unique among all connections of all edges: 64 random bits of this

@@ -266,13 +266,13 @@ func TestIDsOfLoopsDiffer(t *testing.T) {
 	s := newSession(t, introducing(backend.ProxyV2, "192.0.2.1:443"))
 	seen := map[string]bool{}
 	for loop := range 3 {
-		d := s.server.desk(loop)
+		d := s.desk.server.desk(loop)
 		for range 100 {
-			seen[string(s.server.appendID(nil, d.nextID(loop)))] = true
+			seen[string(s.desk.server.appendID(nil, d.nextID(loop)))] = true
 		}
 	}
 	other := newSession(t, introducing(backend.ProxyV2, "192.0.2.1:443"))
-	seen[string(other.server.appendID(nil, other.server.desk(0).nextID(0)))] = true
+	seen[string(other.desk.server.appendID(nil, other.desk.server.desk(0).nextID(0)))] = true
 	for id := range seen {
 		if b, err := hex.DecodeString(id); err != nil || len(b) != idSize/2 {
 			t.Errorf("id %q, want %d hexadecimal digits", id, idSize)

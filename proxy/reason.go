@@ -11,6 +11,7 @@ const (
 	NoReason Reason = iota
 	// admit
 	TooManyConnections
+	BadProxyHeader
 	// hello
 	NoBytes
 	ClientGone
@@ -56,7 +57,7 @@ const (
 )
 
 var reasonNames = [...]string{
-	"", "too_many_connections",
+	"", "too_many_connections", "bad_proxy_header",
 	"no_bytes", "client_gone", "hello_timeout", "hello_too_large", "hello_memory", "hello_malformed", "not_tls",
 	"no_tls_asked", "starttls_malformed",
 	"no_sni", "no_route", "denied_address", "route_rejects", "no_healthy_server", "loop",

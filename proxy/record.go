@@ -20,7 +20,7 @@ type record struct {
 	relay.Summary
 	reason           Reason
 	phase            relay.Phase
-	client           netip.AddrPort
+	client, peer     netip.AddrPort // the peer is valid if it is another's proxy
 	listener         string
 	literal          bool
 	sni, alpn, route []byte
@@ -55,8 +55,11 @@ func (s *session) record(sum relay.Summary) {
 	if ln := s.listener(); ln != nil {
 		r.listener = ln.Name
 	}
+	if r.peer = (netip.AddrPort{}); s.proxied {
+		r.peer = s.conn.Peer()
+	}
 	if r.identified = s.id != 0; r.identified {
-		s.server.appendID(r.id[:0], s.id)
+		s.desk.server.appendID(r.id[:0], s.id)
 	}
 	r.sni = append(r.sni[:0], s.name...)
 	r.alpn = append(r.alpn[:0], s.alpn...)
@@ -96,6 +99,9 @@ func appendRecord(b []byte, f Format, r *record) []byte {
 	}
 	l.time("time", r.Start)
 	l.client("client", r.client)
+	if r.peer.IsValid() {
+		l.client("peer", r.peer)
+	}
 	if r.listener != "" {
 		l.text("listen", r.listener)
 	}

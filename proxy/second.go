@@ -15,7 +15,10 @@ import (
 
 // Inspect is shown what both sides send behind the first hello.
 func (s *session) Inspect(from relay.Side, b []byte) relay.Inspection {
-	if from == relay.Client {
+	switch {
+	case s.guarding:
+		return s.guard(b)
+	case from == relay.Client:
 		return s.inspectClient(b)
 	}
 	switch s.retry.Read(b) {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 	"errors"
-	"net/netip"
 	"time"
 
 	"keyhole/backend"
@@ -20,7 +19,6 @@ import (
 //
 // TestEveryFieldSaysHowItIsHandedOver lists its fields.
 type session struct {
-	server   *Server
 	conn     *relay.Conn
 	desk     *desk
 	*reading // until no hello can come any more; then nil
@@ -30,15 +28,19 @@ type session struct {
 	endpoint  *backend.Endpoint   // counted on until released
 	tried     []*backend.Endpoint // that did not answer
 	idle      time.Duration
-	keepalive time.Duration
-	id        uint64 // that a server was told, see Server.appendID; 0: none
-	key       uint32 // of the hello, for relay.Conn.IsOwn
+	id        uint64   // that a server was told, see Server.appendID; 0: none
+	from      [16]byte // the client's address, if proxied; IPv4 as it is in IPv6
+	key       uint32   // of the hello, for relay.Conn.IsOwn
+	keepalive uint16   // in seconds
+	fromPort  uint16
 	reject    routes.Reject
 	outcome   routes.Outcome
 	literal   bool // the name is an IP address
 	heard     bool // the client has sent a byte
 	clear     bool // the client does not speak TLS, or need not: it gets no alerts
 	asks      bool // the client has asked for TLS in clear, and so the server is asked
+	proxied   bool // a PROXY header came first: from is the client
+	guarding  bool // the client's first bytes must be no PROXY header, see Inspect
 	attempts  uint8
 	again     bool // every server was tried: after a pause each time, one is tried again
 
@@ -56,6 +58,8 @@ type session struct {
 type reading struct {
 	config *Config // until the decision
 	parser sni.Parser
+	owes   bool // the peer must begin with a PROXY header, and has not yet
+	guards bool // the listener takes such headers, and from no other peers
 
 	// What comes before the hello.
 	starttls StartTLS
@@ -70,8 +74,12 @@ type reading struct {
 
 // A desk is what the sessions of one loop share.
 type desk struct {
-	ring *ring // nil when no records are written
-	free []*reading
+	server *Server
+	ring   *ring // nil when no records are written
+	free   []*reading
+
+	introduced map[*session]*introduction
+	spare      []*introduction
 
 	// Of the PROXY headers to servers; see introduce.
 	header proxyproto.V2
@@ -80,7 +88,7 @@ type desk struct {
 }
 
 func (s *Server) newSession(c *relay.Conn) relay.Session {
-	return &session{server: s, conn: c, desk: s.desk(c.Loop())}
+	return &session{conn: c, desk: s.desk(c.Loop())}
 }
 
 // desk returns that of a loop, which is made at its first session.
@@ -88,7 +96,7 @@ func (s *Server) desk(loop int) *desk {
 	s.deskMu.Lock()
 	defer s.deskMu.Unlock()
 	for len(s.desks) <= loop {
-		d := &desk{}
+		d := &desk{server: s}
 		if s.access != nil {
 			d.ring = s.access.ring(len(s.desks))
 		}
@@ -114,10 +122,6 @@ func (d *desk) put(h *reading) {
 	}
 }
 
-// client returns the client's address: what its allow lists, its balancing and
-// its record go by.
-func (s *session) client() netip.AddrPort { return s.conn.Peer() }
-
 // stopReading ends the watch for hellos.
 func (s *session) stopReading() {
 	s.desk.put(s.reading)
@@ -126,7 +130,10 @@ func (s *session) stopReading() {
 
 // watching returns the sides that are watched for a second hello.
 func (s *session) watching() relay.Sides {
-	if s.reading == nil {
+	switch {
+	case s.guarding:
+		return relay.ClientSide
+	case s.reading == nil:
 		return relay.NoSide
 	}
 	return s.watch
@@ -134,15 +141,23 @@ func (s *session) watching() relay.Sides {
 
 func (s *session) Open() relay.Verdict {
 	s.reading = s.desk.take()
-	s.config = s.server.config.Load()
+	s.config = s.desk.server.config.Load()
 	s.parser.Limit = s.config.HelloBytes
 	ln := s.listener()
 	s.reject = s.config.Table.Reject(s.config.place(ln))
-	if s.reason = s.admit(ln); s.reason != NoReason {
-		s.phase = relay.PhaseAdmit
-		return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
+	if reason := s.admit(ln); reason != NoReason {
+		return s.shutOut(reason)
+	}
+	if s.owes {
+		return relay.Verdict{} // for the header, which names the client
 	}
 	return s.openPlain(s.config.rules(ln))
+}
+
+// shutOut ends a connection that may not be served, with a reset.
+func (s *session) shutOut(r Reason) relay.Verdict {
+	s.reason, s.phase = r, relay.PhaseAdmit
+	return relay.Verdict{Op: relay.Reject, Farewell: relay.Farewell{Ending: relay.Reset}}
 }
 
 // admit counts the connection on its listener, and says why it may not be
@@ -160,8 +175,10 @@ func (s *session) admit(ln *Listener) Reason {
 		return NoReason
 	}
 	s.starttls = r.StartTLS
+	s.guards = r.ProxyFrom != nil
+	s.owes = s.guards && r.ProxyFrom.Admits(s.conn.Peer().Addr())
 	switch {
-	case !r.Access.Admits(s.client().Addr()):
+	case !s.owes && !r.Access.Admits(s.client().Addr()):
 		return DeniedAddress
 	case r.MaxConnections > 0 && open > int64(r.MaxConnections):
 		return TooManyConnections
@@ -173,6 +190,12 @@ func (s *session) admit(ln *Listener) Reason {
 
 func (s *session) Hello(b []byte) relay.Verdict {
 	s.heard = true
+	switch {
+	case s.owes:
+		return s.readHeader(b)
+	case s.guards && proxyproto.MayBegin(b):
+		return s.uninvited(b)
+	}
 	if s.starttls != NoStartTLS {
 		if v, over := s.negotiate(b); !over {
 			return v
@@ -226,7 +249,7 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 	}
 	switch d.Reason {
 	case NoReason:
-		s.pool, s.idle, s.keepalive = d.Pool, d.Idle, d.Keepalive
+		s.serve(d)
 		if s.pool.ByName() {
 			return s.find(h.ServerName, limit)
 		}
@@ -238,6 +261,11 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 	// To a client outside an allow list the name does not exist, so that
 	// nobody can ask which names do.
 	return s.turnAway(d.Reason, relay.PhaseDecide, alertUnrecognizedName)
+}
+
+// serve takes from a decision where the client goes.
+func (s *session) serve(d Decision) {
+	s.pool, s.idle, s.keepalive = d.Pool, d.Idle, uint16(d.Keepalive/time.Second)
 }
 
 var (
@@ -253,7 +281,7 @@ func (s *session) listener() *Listener {
 }
 
 // Moved takes the desk of the loop that serves the connection now.
-func (s *session) Moved() { s.desk = s.server.desk(s.conn.Loop()) }
+func (s *session) Moved() { s.desk = s.desk.server.desk(s.conn.Loop()) }
 
 func (s *session) Closed(sum relay.Summary) {
 	if s.desk.ring != nil {
@@ -264,9 +292,10 @@ func (s *session) Closed(sum relay.Summary) {
 		ln.open.Add(-1)
 	}
 	s.desk.put(s.reading)
+	s.forget()
 	clear(s.tried)
 	*s = session{
-		server: s.server, conn: s.conn, desk: s.desk, tried: s.tried[:0],
+		conn: s.conn, desk: s.desk, tried: s.tried[:0],
 		name: s.name[:0], alpn: s.alpn[:0], route: s.route[:0],
 	}
 }

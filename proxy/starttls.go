@@ -71,7 +71,7 @@ func (s *session) cancel(b []byte) relay.Verdict {
 		s.err = errLoop
 		return s.turnAway(Loop, relay.PhaseDecide, 0)
 	}
-	s.pool, s.idle, s.keepalive = d.Pool, d.Idle, d.Keepalive
+	s.serve(d)
 	return s.dial(NoHealthyServer)
 }
 

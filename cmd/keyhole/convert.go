@@ -82,7 +82,7 @@ func rules(listeners []config.Listener) []proxy.Rules {
 	for i, l := range listeners {
 		all[i] = proxy.Rules{
 			Address: l.Address, Access: l.Access, TCP: l.TCP, NotTLS: l.NotTLS, NoName: l.NoSNI,
-			MaxConnections: l.Connections, HelloBytes: l.HelloBytes,
+			MaxConnections: l.Connections, HelloBytes: l.HelloBytes, ProxyFrom: l.ProxyFrom,
 		}
 		if l.StartTLS == config.StartTLSPostgres {
 			all[i].StartTLS = proxy.PostgresStartTLS

@@ -174,10 +174,7 @@ func (l *loop) open(a arrival) {
 	}
 	c.phase = PhaseHello
 	l.limitHello(c)
-	if v.Timeout > 0 && (c.deadline == 0 || l.now+int64(v.Timeout) < c.deadline) {
-		c.quiet = true
-		l.deadline(c, v.Timeout)
-	}
+	l.askIfSilent(c, v.Timeout)
 	// Most listeners defer their accepts, so the hello is usually there.
 	c.flows[client].flags |= readable
 	l.readHello(c)

@@ -27,10 +27,18 @@ func (l *loop) hear(c *Conn, all []byte) (Verdict, []byte) {
 			}
 		}
 		if len(all) == 0 {
+			if len(v.Reply) == 0 {
+				l.acknowledge(c)
+			}
 			return v, all
 		}
 	}
 }
+
+// acknowledge has the kernel acknowledge at once what the client has sent. The
+// listener's sockets leave that to the answer to a hello, and a client with
+// Nagle's algorithm waits for it before it sends the rest.
+func (l *loop) acknowledge(c *Conn) { setInt(c.fds[client], unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
 
 // ask is dialProgress for an origin that is asked: it sends what is left of
 // the question, and reads the answer. The connect's deadline holds until then.

@@ -49,13 +49,11 @@ func (l *loop) readHello(c *Conn) {
 			return
 		case len(all) == 0: // all of it was skipped
 			l.release(f)
+			l.askIfSilent(c, v.Timeout)
 			continue
 		}
 		if f.held == nil {
-			// The listener's sockets leave the acknowledgement of a hello to
-			// the answer. A client with Nagle's algorithm waits for this one
-			// before it sends the rest.
-			setInt(c.fds[client], unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+			l.acknowledge(c)
 			if l.holdUnfinished(c, &f.held, all); c.state == stateClosed {
 				return
 			}
@@ -69,6 +67,15 @@ func (l *loop) limitHello(c *Conn) {
 	c.quiet, c.deadline = false, after(c.start, l.engine.timeouts.Load().Hello)
 	if c.deadline != 0 {
 		l.wheel.put(c, c.deadline)
+	}
+}
+
+// askIfSilent has the session be asked when the client sends nothing for d; 0
+// is for ever.
+func (l *loop) askIfSilent(c *Conn, d time.Duration) {
+	if d > 0 && (c.deadline == 0 || l.now+int64(d) < c.deadline) {
+		c.quiet = true
+		l.deadline(c, d)
 	}
 }
 
@@ -106,7 +113,9 @@ func (l *loop) decide(c *Conn, v Verdict, all []byte) {
 		f.held.off += v.Skip
 		f.held.end -= v.Hold
 	}
-	c.skipped += uint32(v.Skip)
+	if c.skipped += uint32(v.Skip); v.Skip > 0 && v.Skip == len(all) {
+		l.acknowledge(c)
+	}
 	l.follow(c, v, all[v.Skip:end])
 }
 

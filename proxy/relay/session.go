@@ -68,8 +68,8 @@ type Verdict struct {
 
 	// Dial: where to connect to, and how long that may take, if that is less
 	// than the engine's Timeouts.Connect. Wait: how long until Resume gets ErrTimeout;
-	// 0 is for ever. More, in an answer to Open: the same, for a client that has
-	// sent nothing since; 0 is never. Timeouts.Hello goes on beside it.
+	// 0 is for ever. More, in an answer to Open or with a Skip of all bytes: the
+	// same, for a client that has sent nothing since; 0 is never. Timeouts.Hello goes on beside it.
 	Target  Target
 	Timeout time.Duration
 
