@@ -113,6 +113,8 @@ func edgeFor(t *testing.T, s setup) *edge {
 // A record is what the edge writes of one connection.
 type record struct {
 	Client   string
+	Peer     string
+	ID       string
 	SNI      string
 	ALPN     string
 	Route    string
