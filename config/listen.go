@@ -216,45 +216,9 @@ func (d *decoder) narrow() {
 // when it is so at any listener's port.
 func (d *decoder) loop(a address.Address) (listener, bool) {
 	for i, l := range d.listeners {
-		if (a.Listen || l.Port == a.Port && l.Port != 0) && reaches(a, l.Address, d.config.Listen[i].IPv6Only) {
+		if address.LeadsTo(a, l.Address, d.config.Listen[i].IPv6Only) {
 			return l, true
 		}
 	}
 	return listener{}, false
-}
-
-func reaches(to, l address.Address, ipv6Only bool) bool {
-	if to.SNI {
-		return false // known for a connection only
-	}
-	if to.Name != "" && strings.TrimSuffix(to.Name, ".") == strings.TrimSuffix(l.Name, ".") {
-		return true
-	}
-	for _, t := range addresses(to) {
-		for _, b := range bound(l) {
-			if address.Reaches(t, b, ipv6Only, netip.Addr.IsLoopback) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// bound returns the addresses that a listener is bound to, as far as they are known.
-func bound(l address.Address) []netip.Addr {
-	if l.Name == "" && !l.IP.IsValid() {
-		return []netip.Addr{netip.IPv6Unspecified()}
-	}
-	return addresses(l)
-}
-
-// addresses returns the addresses that a server is at, as far as they are known.
-func addresses(a address.Address) []netip.Addr {
-	switch {
-	case a.IP.IsValid():
-		return []netip.Addr{a.IP}
-	case strings.TrimSuffix(a.Name, ".") == "localhost":
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	}
-	return nil
 }
