@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"address":              {"routes"}, // whose normal form a host's name has
 	"backend":              {"address"},
 	"proxy/relay":          {},
+	"convert":              {"address", "routes"},
 	"config/strict":        {},
 	"config":               {"address", "backend", "routes", "sni", "config/strict"}, // whose protocols `begins` names
 	"proxy":                {"routes", "backend", "sni", "postgres", "proxyproto", "proxy/relay"},
@@ -38,7 +39,7 @@ var allowed = map[string][]string{
 	"cmd/internal/early":   {},
 	"internal/testkit":     {},
 	"internal/termkit":     {"internal/testkit", "push/wire", "push/keys"},
-	"cmd/keyhole":          {"cmd/internal/cli", "cmd/internal/early", "address", "config", "routes", "backend", "sni", "proxy", "proxy/relay"},
+	"cmd/keyhole":          {"cmd/internal/cli", "cmd/internal/early", "address", "config", "convert", "routes", "backend", "sni", "proxy", "proxy/relay"},
 
 	"push/keys":      {},
 	"push/condition": {},

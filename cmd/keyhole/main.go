@@ -5,6 +5,7 @@
 //	keyhole check --config keyhole.yaml      # every problem of a file
 //	keyhole explain shop.example.com         # which route a name takes, and why
 //	keyhole run --config keyhole.yaml        # the edge itself
+//	keyhole convert haproxy.cfg              # the same in the words of this edge, or of nginx.conf
 //
 // It exits with 0 after success, 1 after a failure, and 2 when the command line or the
 // configuration is wrong. The manual is in docs/.
@@ -33,6 +34,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	file := root.PersistentFlags().StringP("config", "c", "keyhole.yaml", "configuration `FILE`")
-	root.AddCommand(runCommand(file), checkCommand(file), explainCommand(file), demoCommand(), cli.VersionCommand("keyhole"))
+	root.AddCommand(runCommand(file), checkCommand(file), explainCommand(file), demoCommand(), convertCommand(), cli.VersionCommand("keyhole"))
 	return cli.Execute(ctx, root, args)
 }

@@ -1,0 +1,81 @@
+package convert
+
+import (
+	"net/netip"
+	"time"
+
+	"keyhole/address"
+)
+
+// An edge is a configuration in the terms that HAProxy and nginx share.
+type edge struct {
+	listeners []*listener
+	backends  []*backend // in the file's order
+
+	connections            int           // open at once; 0: not said
+	connect                time.Duration // 0: not said, as the others
+	hello, idle, halfClose time.Duration
+}
+
+// A listener is the addresses that share one list of rules. The first rule that fits decides, and
+// without one the client is rejected.
+type listener struct {
+	place
+	name      string
+	addresses []address.Address
+	rules     []rule
+	plain     bool // TLS is not read: the first rule decides
+}
+
+// A rule sends the clients that fit any of its conditions to a target.
+type rule struct {
+	place
+	when [][]literal // any of these lists, of which all literals must hold; none at all: every client
+	to   target
+}
+
+// A target is where clients go. The zero target rejects.
+type target struct {
+	backend *backend
+	idle    time.Duration // 0: as the edge says
+}
+
+// A literal is one condition on a client. Exactly one of its tests is set; none is a constant.
+type literal struct {
+	not   bool
+	names map[string]bool // patterns: names, *.x, **.x, ** for any name, "" for no name
+	alpn  []string        // the client offers one of these
+	from  []netip.Prefix  // the client is in one of these
+}
+
+// never is a literal that no client fits, always one that each does.
+var never, always = literal{}, literal{not: true}
+
+// A backend is a set of servers.
+type backend struct {
+	place
+	name    string
+	alone   bool // an address in the place of a name
+	servers []server
+	balance string // Keyhole's word; empty: not said
+	retries int    // negative: not said
+	max     int    // connections to each server; 0: no limit
+	proxy   string // v1, v2; empty: none
+	used    bool
+}
+
+// A server is one address of a backend.
+type server struct {
+	place
+	address string
+	weight  int // 0: not said
+	backup  int // its rank; 0: no backup
+}
+
+// literals returns the lists of conditions of r, at least one.
+func (r rule) conditions() [][]literal {
+	if r.when == nil {
+		return [][]literal{nil}
+	}
+	return r.when
+}

@@ -1,0 +1,201 @@
+package convert
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// target returns where a frontend sends clients by the name of a backend.
+func (h *haproxy) target(front *section, name string, at place) target {
+	s := h.sections[name]
+	if s == nil {
+		h.add(at, "there is no backend %s", name)
+		return target{}
+	}
+	b := h.backends[name]
+	if b == nil {
+		b = h.backend(s)
+		h.backends[name] = b
+	}
+	if len(b.servers) == 0 {
+		return target{}
+	}
+	return target{b, h.idle(front, s)}
+}
+
+var backendWords = words("mode timeout balance retries default-server default_backend maxconn server bind acl " +
+	"use_backend use-server tcp-request")
+
+// backend reads a backend, or the side of a listen that has servers.
+func (h *haproxy) backend(s *section) *backend {
+	b := &backend{place: s.place, name: s.name(), retries: -1}
+	h.edge.backends = append(h.edge.backends, b)
+	if m, ok := s.find("mode"); ok && m.word(1) != "tcp" {
+		h.add(s.place, "backend %s: mode %s, Keyhole reads no HTTP", s.name(), m.word(1))
+	}
+	if s.kind() == "backend" {
+		h.others(s, words("mode timeout balance retries default-server server"))
+	}
+	h.time(s, "connect", &h.edge.connect)
+	h.time(s, "server-fin", &h.edge.halfClose)
+	if l, ok := s.find("balance"); ok {
+		b.balance = h.balance(l)
+	}
+	if l, ok := s.find("retries"); ok {
+		b.retries = max(0, h.number(l.place, "retries", l.word(1), 10))
+	}
+	for _, l := range s.lines {
+		if l.words[0] == "server" {
+			h.server(s, b, l)
+		}
+	}
+	if len(b.servers) == 0 {
+		h.add(s.place, "backend %s: no server that Keyhole can connect to", s.name())
+	}
+	return b
+}
+
+// number reads a number up to most. Above it, it returns most after a note, and -1 for no number.
+func (n *notes) number(at place, what, s string, most int) int {
+	i, err := strconv.Atoi(s)
+	switch {
+	case err != nil || i < 0:
+		n.add(at, "%s %s: not a number", what, s)
+		return -1
+	case i > most:
+		n.add(at, "%s %s: Keyhole takes at most %d", what, s, most)
+		return most
+	}
+	return i
+}
+
+// balances are HAProxy's words for what Keyhole does too.
+var balances = map[string]string{
+	"roundrobin": "round_robin", "static-rr": "round_robin", "leastconn": "least_connections", "source": "client_hash",
+	"random": "random_two", "random(2)": "random_two",
+}
+
+func (h *haproxy) balance(l line) string {
+	word := balances[l.word(1)]
+	if word == "" || len(l.words) > 2 {
+		h.add(l.place, "%s: has no equal, the servers take turns", strings.Join(l.words, " "))
+		return ""
+	}
+	if word == "round_robin" {
+		return "" // the default of both
+	}
+	return word
+}
+
+var (
+	serverQuiet = words("enabled non-stick no-check no-send-proxy no-send-proxy-v2 no-backup no-ssl tfo check-ssl " +
+		"check-send-proxy resolve-prefer resolvers init-addr id cookie inter fastinter downinter rise fall port addr " +
+		"slowstart on-error on-marked-down on-marked-up observe error-limit agent-check agent-port agent-inter")
+	serverValue = words("resolvers init-addr id cookie inter fastinter downinter rise fall port addr on-error " +
+		"on-marked-down on-marked-up observe error-limit agent-port agent-inter resolve-prefer slowstart weight maxconn")
+)
+
+// server reads `server NAME ADDRESS WORD...`, with the words of default-server before its own.
+func (h *haproxy) server(s *section, b *backend, l line) {
+	srv := server{place: l.place}
+	what := "server " + l.word(1)
+	var settings []string
+	if d, ok := s.find("default-server"); ok {
+		settings = slices.Clone(d.words[1:])
+	}
+	settings = append(settings, l.words[min(3, len(l.words)):]...)
+	out := false
+	for i := 0; i < len(settings); i++ {
+		w, value := settings[i], ""
+		if serverValue[w] && i+1 < len(settings) {
+			i++
+			value = settings[i]
+		}
+		switch {
+		case w == "weight":
+			if srv.weight = h.number(l.place, what+": weight", value, 256); srv.weight == 0 {
+				h.add(l.place, "%s: weight 0, it is left out", what)
+				out = true
+			}
+		case w == "maxconn":
+			h.most(b, l.place, what+": maxconn", value)
+		case w == "backup":
+			srv.backup = 1
+		case w == "check":
+			h.built(l.place, what+": check", "health")
+		case w == "send-proxy":
+			h.proxy(b, l.place, what+": "+w, "v1")
+		case w == "send-proxy-v2":
+			h.proxy(b, l.place, what+": "+w, "v2")
+		case w == "disabled" || w == "ssl":
+			h.add(l.place, "%s: %s, it is left out", what, w)
+			out = true
+		case !serverQuiet[w]:
+			h.add(l.place, "%s: %s has no equal", what, w)
+		}
+	}
+	if !out {
+		h.place(s, b, srv, l, what)
+	}
+}
+
+// most sets the connections that each server of a backend may have.
+func (n *notes) most(b *backend, at place, what, value string) {
+	i := n.number(at, what, value, 10_000_000)
+	if i > 0 && b.max != 0 && b.max != i {
+		n.add(at, "%s %s: Keyhole has one for all servers, here the largest", what, value)
+	}
+	b.max = max(b.max, i)
+}
+
+// proxy sets the PROXY header that the servers of a backend get.
+func (n *notes) proxy(b *backend, at place, what, version string) {
+	if !n.built(at, what, "proxy_protocol") {
+		return
+	}
+	if b.proxy != "" && b.proxy != version {
+		n.add(at, "%s: Keyhole sends one kind to all servers of a backend", what)
+		return
+	}
+	b.proxy = version
+}
+
+// place adds a server with its address to a backend.
+func (h *haproxy) place(s *section, b *backend, srv server, l line, what string) {
+	raw := strings.TrimPrefix(strings.TrimPrefix(l.word(2), "ipv4@"), "ipv6@")
+	var text string
+	if path, ok := strings.CutPrefix(raw, "unix@"); ok || strings.HasPrefix(raw, "/") {
+		text = "unix:" + path
+	} else if host, port := hostPort(raw); port == "" {
+		h.built(l.place, what+" "+raw, "port: listen")
+		return
+	} else {
+		text = joined(host, port)
+	}
+	if srv.backup == 1 && !s.option("allbackups") {
+		for _, other := range b.servers {
+			srv.backup = max(srv.backup, other.backup+1)
+		}
+	}
+	if srv.backup > 1 && !h.built(l.place, what+": backup", "backup: 2") {
+		srv.backup = 1
+	}
+	h.edge.serve(h.notes, b, srv, text)
+}
+
+// serve adds a server to a backend, if Keyhole can connect to it.
+func (e *edge) serve(n *notes, b *backend, srv server, text string) {
+	address, err := serverAddress(text)
+	switch {
+	case err != nil:
+		n.add(srv.place, "%v", err)
+		return
+	case slices.ContainsFunc(b.servers, func(o server) bool { return o.address == address }):
+		n.add(srv.place, "server %s is in the backend already", address)
+		return
+	}
+	srv.address = address
+	srv.weight = min(max(srv.weight, 0), 256)
+	b.servers = append(b.servers, srv)
+}

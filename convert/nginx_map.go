@@ -1,0 +1,215 @@
+package convert
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxValues bounds the values of all maps: maps that name each other multiply theirs.
+const maxValues = 1 << 20
+
+// pass makes rules of a proxy_pass.
+func (x *nginx) pass(l *listener, d directive, idle time.Duration) {
+	values, ok := x.expand(d.place, d.word(1), 0)
+	if !ok {
+		return
+	}
+	for _, v := range values {
+		if !sayable(v.when) {
+			x.add(v.place, "these conditions together have no equal")
+			continue
+		}
+		to := target{}
+		if b := x.backendFor(v); b != nil {
+			to = target{b, idle}
+		}
+		l.rules = append(l.rules, rule{place: v.place, when: [][]literal{v.when}, to: to})
+	}
+}
+
+// A value is what a text with variables is for the clients that fit all conditions.
+type value struct {
+	place
+	when []literal
+	text string
+}
+
+var variable = regexp.MustCompile(`\$\{?([A-Za-z0-9_]+)\}?`)
+
+// expand returns the values of a text in the order in which nginx would find them.
+func (x *nginx) expand(at place, text string, depth int) (all []value, ok bool) {
+	if x.values++; x.values > maxValues {
+		return nil, false
+	}
+	m := variable.FindStringSubmatchIndex(text)
+	if m == nil {
+		return []value{{at, nil, text}}, true
+	}
+	name := "$" + text[m[2]:m[3]]
+	before, after := text[:m[0]], text[m[1]:]
+	if name == "$ssl_preread_server_name" {
+		x.built(at, text, "{sni}")
+		return nil, false
+	}
+	source, known := x.maps[name]
+	if !known || depth > 8 || strings.Contains(after, "$") {
+		x.add(at, "%s: only a variable of a `map` of $ssl_preread_server_name or $ssl_preread_alpn_protocols is known", text)
+		return nil, false
+	}
+	entries, ok := x.entries(source)
+	for _, e := range entries {
+		values, known := x.expand(e.place, before+e.text+after, depth+1)
+		for _, v := range values {
+			all = append(all, value{v.place, slices.Concat(e.when, v.when), v.text})
+		}
+		if !known {
+			all = append(all, value{e.place, e.when, ""})
+		}
+		if x.values > maxValues {
+			return nil, false
+		}
+	}
+	return all, ok
+}
+
+// An nginxEntry is a line of a map, with how early nginx looks at it.
+type nginxEntry struct {
+	value
+	rank   int // exact names, names with a star, regular expressions, the default
+	length int // of a name with a star: the longest goes first
+}
+
+// entries returns the lines of a map in the order in which nginx looks at them.
+func (x *nginx) entries(m directive) ([]value, bool) {
+	read := map[string]func(m, d directive, host bool) (nginxEntry, bool){
+		"$ssl_preread_server_name": x.nameEntry, "$ssl_preread_alpn_protocols": x.alpnEntry,
+	}[m.word(1)]
+	if read == nil {
+		x.add(m.place, "map %s: Keyhole decides by name, protocols and address of a client", m.word(1))
+		return nil, false
+	}
+	_, hosts := first(m.block, "hostnames")
+	var all []nginxEntry
+	for _, d := range m.block {
+		switch {
+		case d.name() == "hostnames" || d.name() == "volatile":
+		case len(d.words) != 2:
+			x.other(d)
+		case d.name() == "default":
+			all = append(all, nginxEntry{value: value{d.place, nil, d.word(1)}, rank: 3})
+		default:
+			if e, ok := read(m, d, hosts); ok {
+				e.place, e.text = d.place, d.word(1)
+				all = append(all, e)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b nginxEntry) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.length, a.length))
+	})
+	values := make([]value, len(all))
+	for i, e := range all {
+		values[i] = e.value
+	}
+	return values, true
+}
+
+func first(block []directive, name string) (directive, bool) {
+	i := slices.IndexFunc(block, func(d directive) bool { return d.name() == name && len(d.words) == 1 })
+	if i < 0 {
+		return directive{}, false
+	}
+	return block[i], true
+}
+
+// nameEntry reads a line of a map of names.
+func (x *nginx) nameEntry(_, d directive, hosts bool) (e nginxEntry, ok bool) {
+	name := strings.TrimPrefix(d.name(), `\`)
+	var patterns []string
+	var inexact string
+	var err error
+	suffix := strings.TrimPrefix(name, "*")
+	switch {
+	case name == "":
+		patterns = []string{""}
+	case strings.HasPrefix(name, "~"):
+		e.rank = 2
+		patterns, inexact, err = shape(strings.TrimPrefix(name[1:], "*"))
+	case !strings.Contains(name, "*") && name[0] != '.':
+		patterns, _, err = parsed(name)
+	case !hosts:
+		x.add(d.place, "%s: without `hostnames` in its map it takes no name", name)
+		return e, false
+	case suffix[:min(1, len(suffix))] == ".":
+		e.rank, e.length = 1, len(suffix)
+		patterns = []string{"**" + suffix}
+		if suffix == name {
+			patterns = append(patterns, suffix[1:])
+		}
+		patterns, _, err = parsed(patterns...)
+	default:
+		x.add(d.place, "%s: a star behind the name has no equal", name)
+		return e, false
+	}
+	if err != nil {
+		x.add(d.place, "%v", err)
+		return e, false
+	}
+	if inexact != "" {
+		x.add(d.place, "%s", inexact)
+	}
+	set := map[string]bool{}
+	for _, p := range patterns {
+		set[p] = true
+	}
+	e.when = []literal{{names: set}}
+	return e, true
+}
+
+// protocol is an expression for one protocol among several, such as ~\bh2\b.
+var protocol = regexp.MustCompile(`^~\*?(?:\\b|\^|\(\^\|,\))?([A-Za-z0-9/.-]+?)(?:\\b|\$|\(,\|\$\))?$`)
+
+// alpnEntry reads a line of a map of protocols.
+func (x *nginx) alpnEntry(_, d directive, _ bool) (e nginxEntry, ok bool) {
+	name := d.name()
+	if m := protocol.FindStringSubmatch(name); m != nil {
+		name, e.rank = m[1], 2
+	}
+	switch {
+	case name == "" || strings.ContainsAny(name, "~,\\") || len(name) > 255:
+		x.add(d.place, "%s: only single protocols are known", d.name())
+		return e, false
+	case name != acme:
+		x.add(d.place, "%s: nginx compares the whole list, `alpn: %s` takes every client that offers it", d.name(), name)
+	}
+	e.when = []literal{{alpn: []string{name}}}
+	return e, true
+}
+
+// backendFor returns the backend of a value: an upstream or an address. Nothing is nil.
+func (x *nginx) backendFor(v value) *backend {
+	if b := x.upstreams[v.text]; b != nil {
+		if len(b.servers) == 0 {
+			return nil
+		}
+		return b
+	}
+	if v.text == "" {
+		return nil
+	}
+	b := x.addresses[v.text]
+	if b == nil {
+		b = &backend{place: v.place, alone: true, retries: -1}
+		x.edge.serve(x.notes, b, server{place: v.place}, nginxAddress(v.text))
+		x.addresses[v.text] = b
+		x.edge.backends = append(x.edge.backends, b)
+	}
+	if len(b.servers) == 0 {
+		return nil
+	}
+	b.name = b.servers[0].address
+	return b
+}

@@ -1,0 +1,392 @@
+package convert
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyhole/address"
+)
+
+// write returns the edge as a configuration of Keyhole.
+func (e *edge) write(n *notes) (string, error) {
+	e.prune(n)
+	tables, err := e.tables(n)
+	if err != nil {
+		return "", err
+	}
+	w := &writer{edge: e, notes: n, names: map[*backend]string{}}
+	for i, l := range e.listeners {
+		w.listener(l, tables[i])
+	}
+	if !w.leads {
+		return "", ErrNothing
+	}
+	var out strings.Builder
+	out.WriteString("listen:\n" + w.listen.String())
+	w.settings(&out)
+	w.backends(&out)
+	out.WriteString("routes:")
+	if w.routes.Len() == 0 {
+		out.WriteString(" []")
+	}
+	out.WriteString("\n" + w.routes.String() + w.others.String())
+	return out.String(), nil
+}
+
+// prune leaves out the servers that are the edge itself, and makes targets without a server reject.
+func (e *edge) prune(n *notes) {
+	for _, b := range e.backends {
+		b.servers = slices.DeleteFunc(b.servers, func(s server) bool {
+			own := e.own(s.address)
+			if own {
+				n.add(s.place, "server %s: is a listener of this file", s.address)
+			}
+			return own
+		})
+		main := func(s server) bool { return s.backup == 0 }
+		for i := range b.servers {
+			if !slices.ContainsFunc(b.servers, main) {
+				b.servers[i].backup = 0 // only backups are as good as none
+			}
+		}
+	}
+	for _, l := range e.listeners {
+		for i, r := range l.rules {
+			if r.to.backend != nil && len(r.to.backend.servers) == 0 {
+				l.rules[i].to = target{}
+			}
+		}
+	}
+}
+
+// own reports whether a server's address may be one of the edge's listeners.
+func (e *edge) own(s string) bool {
+	a, _ := address.ParseServer(s) // it was read before
+	for _, l := range e.listeners {
+		for _, b := range l.addresses {
+			if address.LeadsTo(a, b, false) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tables makes the tables of the listeners. Listeners that cannot be carried over are left out.
+func (e *edge) tables(n *notes) (tables [][]entry, err error) {
+	steps := 0
+	var kept []*listener
+	for _, l := range e.listeners {
+		if l.plain && !n.built(l.place, strings.TrimSpace("port without TLS "+l.name), "protocol: tcp") {
+			continue
+		}
+		t, err := l.table(n, &steps)
+		if err != nil {
+			return nil, err
+		}
+		if len(tables) > 0 && !l.plain && !slices.EqualFunc(t, tables[0], entry.equal) &&
+			!n.built(l.place, l.name, "listen") {
+			continue
+		}
+		kept, tables = append(kept, l), append(tables, t)
+	}
+	e.listeners = kept
+	return tables, nil
+}
+
+func (e entry) equal(o entry) bool { return e.pattern == o.pattern && e.said() == o.said() }
+
+// said spells what e says.
+func (e entry) said() string {
+	var all strings.Builder
+	for _, c := range e.choices {
+		all.WriteString(c.key() + "\n")
+	}
+	return all.String()
+}
+
+// A writer prints an edge.
+type writer struct {
+	*notes
+	edge   *edge
+	names  map[*backend]string // of those that are printed
+	listen strings.Builder
+	routes strings.Builder
+	others strings.Builder // default and no_sni
+	leads  bool            // a route leads to a backend
+	shared bool            // the routes of all listeners are printed
+}
+
+// listener prints a listener with its routes.
+func (w *writer) listener(l *listener, table []entry) {
+	for _, a := range l.addresses {
+		fmt.Fprintf(&w.listen, "  - {address: %q}\n", a)
+	}
+	if w.shared { // with the table that all have
+		return
+	}
+	w.shared = true
+	var order []string
+	groups := map[string][]entry{}
+	for _, e := range table {
+		said := e.said()
+		if e.pattern == "" || e.pattern == "**" {
+			continue
+		}
+		if groups[said] == nil {
+			order = append(order, said)
+		}
+		groups[said] = append(groups[said], e)
+	}
+	for _, said := range order {
+		w.group(groups[said])
+	}
+	w.otherwise(table)
+}
+
+// group prints the routes of entries that say the same.
+func (w *writer) group(entries []entry) {
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = quote(e.pattern)
+	}
+	for _, c := range entries[0].choices {
+		where := told(entries[0].pattern)
+		switch {
+		case c.from != nil && !w.built(c.place, where, "from"):
+			continue
+		case c.deny != nil && !w.built(c.place, where, "deny"):
+			c = choice{place: c.place, alpn: c.alpn} // a fence that cannot be said is shut
+		}
+		w.route(names, c)
+	}
+}
+
+// route prints one route.
+func (w *writer) route(names []string, c choice) {
+	keys := w.keys(c)
+	one := flow(names)
+	if len(one)+len(keys) < 100 {
+		fmt.Fprintf(&w.routes, "  - {sni: %s, %s}\n", one, strings.Join(keys, ", "))
+		return
+	}
+	w.routes.WriteString("  - sni:\n")
+	for _, n := range names {
+		fmt.Fprintf(&w.routes, "      - %s\n", n)
+	}
+	for _, k := range keys {
+		fmt.Fprintf(&w.routes, "    %s\n", k)
+	}
+}
+
+// keys returns what a route has beside its names.
+func (w *writer) keys(c choice) (keys []string) {
+	if c.alpn != nil {
+		all := make([]string, len(c.alpn))
+		for i, p := range c.alpn {
+			all[i] = quote(p)
+		}
+		keys = append(keys, "alpn: "+flow(all))
+	}
+	for _, list := range []struct {
+		key  string
+		nets []netip.Prefix
+	}{{"from", c.from}, {"allow", c.allow}, {"deny", c.deny}} {
+		if list.nets != nil {
+			keys = append(keys, list.key+": "+flow(networks(list.nets)))
+		}
+	}
+	if c.to.backend == nil {
+		return append(keys, "reject: alert")
+	}
+	w.leads = true
+	keys = append(keys, "backend: "+w.name(c.to.backend))
+	if d := c.to.idle; d != 0 && d != w.idle() {
+		keys = append(keys, "idle_timeout: "+spellDuration(d))
+	}
+	return keys
+}
+
+func networks(nets []netip.Prefix) []string {
+	all := make([]string, len(nets))
+	for i, p := range nets {
+		all[i] = strconv.Quote(p.String())
+	}
+	return all
+}
+
+// idle returns the time that is set for all: that of the first rule with one.
+func (w *writer) idle() time.Duration {
+	for _, l := range w.edge.listeners {
+		for _, r := range l.rules {
+			if r.to.idle != 0 {
+				return r.to.idle
+			}
+		}
+	}
+	return 0
+}
+
+// otherwise prints where other names go, and hellos without one.
+func (w *writer) otherwise(table []entry) {
+	var names, none choice
+	for _, e := range table {
+		last := e.choices[len(e.choices)-1]
+		switch e.pattern {
+		case "**":
+			names = w.last(e, last)
+		case "":
+			none = w.last(e, last)
+		}
+	}
+	if names.to.backend != nil {
+		fmt.Fprintf(&w.others, "default: {%s}\n", strings.Join(w.keys(names), ", "))
+	}
+	if names.key() != none.key() {
+		fmt.Fprintf(&w.others, "no_sni: {%s}\n", strings.Join(w.keys(none), ", "))
+	}
+}
+
+// last returns what the default can say of an entry.
+func (w *writer) last(e entry, c choice) choice {
+	for _, other := range e.choices[:len(e.choices)-1] {
+		if e.pattern != "" || !alone(other.alpn) { // which nobody sends without a name
+			w.built(other.place, told(e.pattern), "**")
+		}
+	}
+	if c.allow != nil || c.deny != nil {
+		if !w.built(c.place, told(e.pattern), "default.alpn") {
+			return choice{place: c.place}
+		}
+	}
+	if d := c.to.idle; d != 0 && d != w.idle() && !w.built(c.place, told(e.pattern), "default.idle_timeout") {
+		c.to.idle = 0
+	}
+	return c
+}
+
+// settings prints the timeouts and limits that the file has.
+func (w *writer) settings(out *strings.Builder) {
+	var times []string
+	for _, t := range []struct {
+		key string
+		d   time.Duration
+	}{{"hello", w.edge.hello}, {"connect", w.edge.connect}, {"idle", w.idle()}, {"half_close", w.edge.halfClose}} {
+		if t.d != 0 {
+			times = append(times, t.key+": "+spellDuration(t.d))
+		}
+	}
+	if times != nil {
+		fmt.Fprintf(out, "timeouts: {%s}\n", strings.Join(times, ", "))
+	}
+	if w.edge.connections != 0 {
+		fmt.Fprintf(out, "limits: {connections: %d}\n", w.edge.connections)
+	}
+}
+
+// backends prints the backends that a route leads to.
+func (w *writer) backends(out *strings.Builder) {
+	head := "backends:\n"
+	for _, b := range w.edge.backends {
+		name := w.names[b]
+		if name == "" || b.alone {
+			continue
+		}
+		fmt.Fprintf(out, "%s  %s:\n    servers:\n", head, name)
+		head = ""
+		for _, s := range b.servers {
+			fmt.Fprintf(out, "      - %s\n", s.spell())
+		}
+		if b.balance != "" {
+			fmt.Fprintf(out, "    balance: %s\n", b.balance)
+		}
+		if b.retries >= 0 {
+			fmt.Fprintf(out, "    retries: %d\n", b.retries)
+		}
+		if b.max > 0 {
+			fmt.Fprintf(out, "    max_connections: %d\n", b.max)
+		}
+		if b.proxy != "" {
+			fmt.Fprintf(out, "    proxy_protocol: %s\n", b.proxy)
+		}
+	}
+}
+
+// spell prints a server.
+func (s server) spell() string {
+	keys := []string{"address: " + strconv.Quote(s.address)}
+	if s.weight > 1 {
+		keys = append(keys, fmt.Sprintf("weight: %d", s.weight))
+	}
+	switch {
+	case s.backup == 1:
+		keys = append(keys, "backup: true")
+	case s.backup > 1:
+		keys = append(keys, fmt.Sprintf("backup: %d", s.backup))
+	}
+	if len(keys) == 1 {
+		return quote(s.address)
+	}
+	return "{" + strings.Join(keys, ", ") + "}"
+}
+
+// name returns the name of a backend, as Keyhole takes it.
+func (w *writer) name(b *backend) string {
+	if name, ok := w.names[b]; ok {
+		return name
+	}
+	if b.alone {
+		w.names[b] = quote(b.name)
+		return w.names[b]
+	}
+	name := strings.Map(func(r rune) rune {
+		if plainName.MatchString(string(r)) {
+			return r
+		}
+		return '-'
+	}, b.name)
+	if _, err := netip.ParseAddr(name); err == nil || name == "" {
+		name = "backend-" + name
+	}
+	for w.taken(quote(name)) {
+		name += "-"
+	}
+	w.names[b] = quote(name)
+	return w.names[b]
+}
+
+func (w *writer) taken(name string) bool {
+	for _, n := range w.names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z0-9._-]$`)
+	plain     = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9_.-]*(/[0-9.]+)?|[0-9]{1,3}(\.[0-9]{1,3}){3}:[0-9]+)$`)
+	reserved  = words("true false yes no on off y n null")
+)
+
+// quote spells a text in YAML.
+func quote(s string) string {
+	if plain.MatchString(s) && !reserved[strings.ToLower(s)] {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// flow spells a list, or its one element.
+func flow(all []string) string {
+	if len(all) == 1 {
+		return all[0]
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
