@@ -55,6 +55,7 @@ func readHAProxy(file string, text []byte, files Files, n *notes) (*edge, error)
 			h.add(s.place, "%s: has no equal", s.kind())
 		}
 	}
+	slices.SortFunc(h.edge.backends, func(a, b *backend) int { return a.line - b.line })
 	return h.edge, nil
 }
 
