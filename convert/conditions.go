@@ -60,14 +60,14 @@ lists:
 func (l literal) constant() bool { return l.names == nil && l.alpn == nil && l.from == nil }
 
 // sayable reports whether a route can have the conditions of a list beside its pattern: at most one
-// of each kind, and no protocol that must be missing.
+// of each kind that must fit, and no protocol that must be missing.
 func sayable(list []literal) bool {
 	alpn, from := 0, 0
 	for _, l := range list {
 		if l.alpn != nil {
 			alpn++
 		}
-		if l.from != nil {
+		if l.from != nil && !l.not {
 			from++
 		}
 		if l.alpn != nil && l.not {

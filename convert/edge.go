@@ -2,6 +2,7 @@ package convert
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"keyhole/address"
@@ -25,6 +26,31 @@ type listener struct {
 	addresses []address.Address
 	rules     []rule
 	plain     bool // TLS is not read: the first rule decides
+
+	allow, deny []netip.Prefix // of all its clients
+}
+
+// fence makes the rules that reject by address alone, before all others, a list of the listener.
+func (l *listener) fence() {
+	all := l.rules
+	defer func() {
+		if slices.ContainsFunc(l.allow, func(p netip.Prefix) bool { return within(p, l.deny) }) {
+			l.allow, l.deny, l.rules = nil, nil, all // the longest would win, not the first
+		}
+	}()
+	for len(l.rules) > 0 && l.rules[0].to.backend == nil && l.rules[0].when != nil {
+		for _, list := range l.rules[0].when {
+			switch {
+			case len(list) != 1 || list[0].from == nil || list[0].not && l.allow != nil:
+				return
+			case list[0].not:
+				l.allow = list[0].from
+			default:
+				l.deny = append(l.deny, list[0].from...)
+			}
+		}
+		l.rules = l.rules[1:]
+	}
 }
 
 // A rule sends the clients that fit any of its conditions to a target.

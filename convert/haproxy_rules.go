@@ -15,12 +15,15 @@ func (h *haproxy) rules(s *section, l *listener) {
 		}
 	}
 	l.plain = !reads(s)
-	passed := map[string][][]literal{} // by the rules of one kind, which asks no further
-	for _, t := range s.lines {
-		if t.words[0] == "tcp-request" {
-			h.request(l, t, acls, passed)
+	passed := map[string][][]literal{}                                                   // by the rules of one kind, which asks no further
+	for _, kind := range []string{"inspect-delay", "connection", "session", "content"} { // the order in which they are asked
+		for _, t := range s.lines {
+			if t.words[0] == "tcp-request" && t.word(1) == kind {
+				h.request(l, t, acls, passed)
+			}
 		}
 	}
+	l.fence()
 	for _, u := range s.lines {
 		switch u.words[0] {
 		case "use_backend":

@@ -3,22 +3,15 @@ package convert
 // later has the keys that Keyhole refuses today, and why a line that needs one is not carried over.
 // A key that is built leaves this table, and is printed from then on.
 var later = map[string]string{
-	"health":               "health checks are not supported yet; an attempt that fails goes to another server",
-	"eject":                "servers are not ejected yet; an attempt that fails goes to another server",
-	"proxy_protocol":       "PROXY headers to servers are not supported yet",
-	"proxy_protocol_from":  "PROXY headers of clients are not supported yet",
-	"listen":               "routes of one listener are not supported yet",
-	"protocol: tcp":        "ports without TLS are not supported yet",
-	"not_tls":              "what is no TLS has no routes yet",
-	"from":                 "routes by the client's address are not supported yet",
-	"deny":                 "deny lists of routes are not supported yet",
-	"**":                   "routes for any name are not supported yet",
-	"default.alpn":         "conditions of the default are not supported yet",
-	"default.idle_timeout": "the default's own idle timeout is not supported yet",
-	"listen.allow":         "access lists of listeners are not supported yet",
-	"port: listen":         "servers that take the listener's port are not supported yet",
-	"{sni}":                "servers that are found by the name are not supported yet",
-	"backup: 2":            "backups share, HAProxy uses its first one alone; ranks are not supported yet",
+	"health":              "health checks are not supported yet; an attempt that fails goes to another server",
+	"eject":               "servers are not ejected yet; an attempt that fails goes to another server",
+	"proxy_protocol":      "PROXY headers to servers are not supported yet",
+	"proxy_protocol_from": "PROXY headers of clients are not supported yet",
+	"protocol: tcp":       "ports without TLS are not supported yet",
+	"not_tls":             "what is no TLS has no routes yet",
+	"port: listen":        "servers that take the listener's port are not supported yet",
+	"{sni}":               "servers that are found by the name are not supported yet",
+	"backup: 2":           "backups share, HAProxy uses its first one alone; ranks are not supported yet",
 }
 
 // built reports whether Keyhole takes a key, and notes what is lost without it.

@@ -2,6 +2,8 @@ package convert
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -75,7 +77,7 @@ func (x *nginx) other(d directive) {
 
 // looked are directives that are looked up where they matter.
 var looked = words("listen proxy_pass proxy_timeout proxy_connect_timeout preread_timeout ssl_preread proxy_protocol " +
-	"proxy_next_upstream proxy_next_upstream_tries")
+	"proxy_next_upstream proxy_next_upstream_tries allow deny")
 
 // setting reads a directive that stands in stream or server.
 func (x *nginx) setting(d directive) {
@@ -125,7 +127,43 @@ func (x *nginx) server(s directive) {
 		preread, _ = x.shared.last("ssl_preread")
 	}
 	l.plain = preread.word(1) != "on"
+	x.access(l, s)
+	l.fence()
 	x.pass(l, pass, x.idle(s))
+}
+
+// access reads the allow and deny lines of a server, or of the stream if it has none. The first that
+// fits decides.
+func (x *nginx) access(l *listener, s directive) {
+	isAccess := func(d directive) bool { return d.name() == "allow" || d.name() == "deny" }
+	block := s.block
+	if !slices.ContainsFunc(block, isAccess) {
+		block = x.shared.block
+	}
+	var allowed []netip.Prefix
+	for _, d := range block {
+		if !isAccess(d) {
+			continue
+		}
+		from, ok := prefixes(d.words[1:])
+		all := d.word(1) == "all"
+		switch {
+		case d.name() == "allow" && all:
+			return
+		case d.name() == "allow" && ok:
+			allowed = append(allowed, from...)
+		case all && allowed == nil:
+			l.rules = append(l.rules, rule{place: d.place})
+			return
+		case all:
+			l.rules = append(l.rules, rule{place: d.place, when: [][]literal{{{not: true, from: allowed}}}})
+			return
+		case ok && allowed == nil:
+			l.rules = append(l.rules, rule{place: d.place, when: [][]literal{{{from: from}}}})
+		default:
+			x.add(d.place, "%s: has no equal behind the lines before it", strings.Join(d.words, " "))
+		}
+	}
 }
 
 // idle returns how long a connection of a server block may be silent, or 0 if the file does not say.

@@ -56,23 +56,46 @@ func (l *listener) table(n *notes, steps *int) ([]entry, error) {
 	var all []entry
 	for _, p := range patterns {
 		e := entry{pattern: p, choices: t.choices(p)}
-		for _, c := range e.choices {
-			said[p] += c.key() + "\n"
-		}
+		said[p] = choices(e.choices)
 		all = append(all, e)
 		if *steps > maxSteps {
 			return nil, ErrTooLarge
 		}
 	}
-	return slices.DeleteFunc(all, func(e entry) bool {
-		wider := wider(e.pattern)
-		for _, w := range wider[min(1, len(wider)):] {
+	all = slices.DeleteFunc(all, func(e entry) bool {
+		for _, w := range wider(e.pattern)[1:] {
 			if s, ok := said[w]; ok {
 				return s == said[e.pattern]
 			}
 		}
 		return false
-	}), nil
+	})
+	certificates(all)
+	return all, nil
+}
+
+// certificates gives the entries within one for acme-tls/1 a choice for it of their own: Keyhole sends
+// such a hello to the narrowest route that has the protocol, whatever narrower ones there are.
+func certificates(all []entry) {
+	ordered := map[string]bool{}
+	has := func(e entry) bool {
+		return slices.ContainsFunc(e.choices, func(c choice) bool { return slices.Contains(c.alpn, acme) })
+	}
+	for _, e := range all {
+		ordered[e.pattern] = has(e)
+	}
+	for i, e := range all {
+		if within := slices.ContainsFunc(wider(e.pattern)[1:], func(p string) bool { return ordered[p] }); within && !has(e) {
+			var own []choice
+			for _, c := range e.choices {
+				if c.alpn == nil {
+					c.alpn = []string{acme}
+					own = append(own, c)
+				}
+			}
+			all[i].choices = append(own, e.choices...)
+		}
+	}
 }
 
 // index notes which rules name which patterns, and returns all patterns. It reports false when these
@@ -188,7 +211,7 @@ func fit(list []literal, patterns []string) (c choice, fits, bound bool) {
 		case l.alpn != nil:
 			c.alpn, bound = l.alpn, true
 		case l.from != nil && l.not:
-			c.deny, bound = l.from, true
+			c.deny, bound = slices.Concat(c.deny, l.from), true
 		case l.from != nil:
 			c.from, bound = l.from, true
 		case slices.ContainsFunc(patterns, func(p string) bool { return l.names[p] }) == l.not:
@@ -198,70 +221,141 @@ func fit(list []literal, patterns []string) (c choice, fits, bound bool) {
 	return c, true, bound
 }
 
-// order makes choices that mean in any order what they meant in theirs. Keyhole asks the longest
-// network first, and for protocols in the client's order.
-func (t *tabler) order(pattern string, found []choice) []choice {
-	var out []choice
-	var allow, deny []netip.Prefix
-	for i, c := range found {
-		switch {
-		case c.to.backend == nil && c.alpn == nil && c.deny != nil: // reject all but these
-			if allow == nil {
-				allow = c.deny
-			} else if !slices.Equal(allow, c.deny) {
-				t.add(c.place, "%s has an allow list already, and this one would have to hold as well", told(pattern))
-			}
-			continue
-		case c.to.backend == nil && c.alpn == nil && c.from != nil:
-			deny = append(deny, c.from...)
-			continue
-		case c.deny != nil && c.alpn == nil && c.from == nil && i == len(found)-2: // all others go to the last
-			rest := found[i+1]
-			rest.from, c.deny = c.deny, nil
-			c, found[i+1] = rest, c
-		case c.deny != nil:
-			t.add(c.place, "%s: to all but a network there is no route", told(pattern))
-			continue
-		}
-		if t.misplaced(pattern, out, &c) {
-			continue
-		}
-		if c.to.backend != nil {
-			c.allow, c.deny = allow, deny
-			if slices.ContainsFunc(allow, func(p netip.Prefix) bool { return within(p, deny) }) {
-				t.add(c.place, "%s: a network is both allowed and denied", told(pattern))
-				c.allow, c.deny, c.to = nil, nil, target{}
-			}
-		}
-		out = append(out, c)
+// order makes choices that mean in any order what they meant in theirs. Keyhole asks for protocols
+// first, in the client's order, and then for networks, the longest first. So each protocol gets a list
+// of all networks, and each of these the target of the first choice that takes it.
+func (t *tabler) order(pattern string, found []choice) (out []choice) {
+	protocols, nets := []string{""}, []netip.Prefix{}
+	for _, c := range found {
+		protocols, nets = append(protocols, c.alpn...), append(append(nets, c.from...), c.deny...)
 	}
-	return out
+	protocols = dedupe(protocols)
+	slices.SortFunc(nets, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
+	nets = append(slices.Compact(nets), netip.Prefix{})
+	*t.steps += len(found) * len(protocols) * len(nets)
+	if *t.steps > maxSteps {
+		return nil
+	}
+	look := make([]netChoice, len(found))
+	for i, c := range found {
+		look[i] = netChoice{c, newNetset(c.from), newNetset(c.deny)}
+	}
+	var others []choice // for clients that offer none of the protocols
+	said := map[string]int{}
+	for i, p := range protocols {
+		list := decided(look, p, nets)
+		key := choices(list)
+		at, known := said[key]
+		switch {
+		case i == 0:
+			others, said[key] = list, -1
+		case known && at >= 0: // another protocol has the same list
+			for j := range list {
+				out[at+j].alpn = append(out[at+j].alpn, p)
+			}
+		case !known:
+			if i > 1 && p != acme && out != nil && !alone(out[0].alpn) {
+				t.add(list[0].place, "%s: of several protocols, the client's first decides, not the first line", told(pattern))
+			}
+			said[key] = len(out)
+			for _, c := range list {
+				c.alpn = []string{p}
+				out = append(out, c)
+			}
+		}
+	}
+	return append(out, others...)
 }
 
-// misplaced reports whether Keyhole would ask c in another order than after the choices before it.
-// It takes from c the networks that an earlier choice has.
-func (t *tabler) misplaced(pattern string, before []choice, c *choice) bool {
-	for _, b := range before {
-		switch {
-		case c.alpn == nil && c.from == nil:
-		case b.alpn == nil && c.alpn == nil:
-			c.from = slices.DeleteFunc(slices.Clone(c.from), func(p netip.Prefix) bool {
-				return within(p, b.from)
-			})
-			if len(c.from) == 0 {
-				return true // no client is left for it
-			}
-		case b.alpn != nil && c.alpn != nil && b.from == nil && c.from == nil:
-			if alone(b.alpn) || alone(c.alpn) {
-				continue
-			}
-			t.add(c.place, "%s: of several protocols, the client's first decides, not the first line", told(pattern))
-		default:
-			t.add(c.place, "%s: conditions on protocols and networks would be asked in another order", told(pattern))
+// decided returns the choices for the clients that offer one protocol, in each of nets, without those
+// that say what the next wider network's does. A network stands behind those that it is a part of, and
+// every address, an invalid one, at the end.
+func decided(found []netChoice, protocol string, nets []netip.Prefix) (list []choice) {
+	first := func(p netip.Prefix) choice {
+		i := slices.IndexFunc(found, func(c netChoice) bool {
+			return (c.alpn == nil || slices.Contains(c.alpn, protocol)) && (c.choice.from == nil || c.from.has(p)) &&
+				(c.choice.deny == nil || !c.deny.has(p))
+		})
+		return choice{place: found[i].place, to: found[i].to}
+	}
+	type network struct {
+		netip.Prefix
+		to target
+	}
+	every := first(netip.Prefix{})
+	var around []network // of the one that is looked at, the widest first
+	for _, p := range nets[:len(nets)-1] {
+		for len(around) > 0 && !around[len(around)-1].Contains(p.Addr()) {
+			around = around[:len(around)-1]
+		}
+		c, wider := first(p), every.to
+		if len(around) > 0 {
+			wider = around[len(around)-1].to
+		}
+		around = append(around, network{p, c.to})
+		if c.to != wider {
+			list = append(list, choice{place: c.place, from: []netip.Prefix{p}, to: c.to})
+		}
+	}
+	return merged(append(list, every))
+}
+
+// A netChoice is a choice whose networks can be looked up.
+type netChoice struct {
+	choice
+	from, deny netset
+}
+
+// A netset is a set of networks.
+type netset map[netip.Prefix]bool
+
+func newNetset(all []netip.Prefix) netset {
+	s := netset{}
+	for _, p := range all {
+		s[p] = true
+	}
+	return s
+}
+
+// has reports whether p is a part of a network of s. No network has an invalid p, every address.
+func (s netset) has(p netip.Prefix) bool {
+	for bits := p.Bits(); bits >= 0; bits-- {
+		if wide, err := p.Addr().Prefix(bits); err == nil && s[wide] {
 			return true
 		}
 	}
 	return false
+}
+
+// merged joins the networks with one target, and says it as a fence if it is one: some networks, or all
+// but some, are rejected.
+func merged(list []choice) (out []choice) {
+	for _, c := range list {
+		i := slices.IndexFunc(out, func(o choice) bool { return o.to == c.to })
+		if i < 0 || c.from == nil {
+			out = append(out, c)
+			continue
+		}
+		out[i].from = append(out[i].from, c.from...)
+	}
+	last := out[len(out)-1]
+	switch {
+	case len(out) == 2 && out[0].to.backend == nil:
+		last.deny = out[0].from
+	case len(out) == 2 && last.to.backend == nil:
+		last.place, last.to, last.allow = out[0].place, out[0].to, out[0].from
+	default:
+		return out
+	}
+	return []choice{last}
+}
+
+// choices spells what a list says.
+func choices(list []choice) (s string) {
+	for _, c := range list {
+		s += c.key() + "\n"
+	}
+	return s
 }
 
 // within reports whether a network is a part of one of others.

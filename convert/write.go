@@ -19,9 +19,15 @@ func (e *edge) write(n *notes) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w := &writer{edge: e, notes: n, names: map[*backend]string{}}
+	w := &writer{edge: e, notes: n, names: map[*backend]string{}, taken: map[string]int{}}
+	for _, t := range tables {
+		w.apart = w.apart || !slices.EqualFunc(t, tables[0], entry.equal)
+	}
 	for i, l := range e.listeners {
 		w.listener(l, tables[i])
+	}
+	if len(tables) > 0 && !w.apart {
+		w.table("", tables[0])
 	}
 	if !w.leads {
 		return "", ErrNothing
@@ -89,25 +95,14 @@ func (e *edge) tables(n *notes) (tables [][]entry, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(tables) > 0 && !l.plain && !slices.EqualFunc(t, tables[0], entry.equal) &&
-			!n.built(l.place, l.name, "listen") {
-			continue
-		}
 		kept, tables = append(kept, l), append(tables, t)
 	}
 	e.listeners = kept
 	return tables, nil
 }
 
-func (e entry) equal(o entry) bool { return e.pattern == o.pattern && e.said() == o.said() }
-
-// said spells what e says.
-func (e entry) said() string {
-	var all strings.Builder
-	for _, c := range e.choices {
-		all.WriteString(c.key() + "\n")
-	}
-	return all.String()
+func (e entry) equal(o entry) bool {
+	return e.pattern == o.pattern && choices(e.choices) == choices(o.choices)
 }
 
 // A writer prints an edge.
@@ -115,26 +110,50 @@ type writer struct {
 	*notes
 	edge   *edge
 	names  map[*backend]string // of those that are printed
+	taken  map[string]int      // how often a name was wanted, of backends and of listeners
+	apart  bool                // each listener has routes of its own
+	leads  bool                // a route leads to a backend
 	listen strings.Builder
 	routes strings.Builder
 	others strings.Builder // default and no_sni
-	leads  bool            // a route leads to a backend
-	shared bool            // the routes of all listeners are printed
 }
 
-// listener prints a listener with its routes.
+// listener prints a listener, and its routes if they are its own.
 func (w *writer) listener(l *listener, table []entry) {
+	var own []string // keys that each of its addresses has
+	for _, list := range []struct {
+		key  string
+		nets []netip.Prefix
+	}{{"allow", l.allow}, {"deny", l.deny}} {
+		if list.nets != nil {
+			own = append(own, list.key+": "+flow(networks(list.nets)))
+		}
+	}
+	if w.apart {
+		for _, o := range w.otherwise(table) {
+			own = append(own, o.key+": "+o.value)
+		}
+	}
+	var names []string
 	for _, a := range l.addresses {
-		fmt.Fprintf(&w.listen, "  - {address: %q}\n", a)
+		keys := []string{"address: " + strconv.Quote(a.String())}
+		if w.apart {
+			names = append(names, w.unique("listener", l.name))
+			keys = slices.Insert(keys, 0, "name: "+names[len(names)-1])
+		}
+		fmt.Fprintf(&w.listen, "  - {%s}\n", strings.Join(append(keys, own...), ", "))
 	}
-	if w.shared { // with the table that all have
-		return
+	if w.apart {
+		w.table("listen: "+flow(names)+", ", table)
 	}
-	w.shared = true
+}
+
+// table prints the routes of a table, each with the keys in front.
+func (w *writer) table(front string, table []entry) {
 	var order []string
 	groups := map[string][]entry{}
 	for _, e := range table {
-		said := e.said()
+		said := choices(e.choices)
 		if e.pattern == "" || e.pattern == "**" {
 			continue
 		}
@@ -144,38 +163,54 @@ func (w *writer) listener(l *listener, table []entry) {
 		groups[said] = append(groups[said], e)
 	}
 	for _, said := range order {
-		w.group(groups[said])
+		w.group(front, groups[said])
 	}
-	w.otherwise(table)
+	for _, e := range table {
+		conditional := e.choices[:len(e.choices)-1]
+		switch e.pattern {
+		case "**":
+			for _, c := range conditional {
+				w.route(front, []string{quote("**")}, c)
+			}
+		case "":
+			for _, c := range conditional {
+				if !alone(c.alpn) { // which nobody sends without a name
+					w.add(c.place, "%s: a condition on these clients has no equal", told(e.pattern))
+				}
+			}
+		}
+	}
+	if front == "" {
+		for _, o := range w.otherwise(table) {
+			fmt.Fprintf(&w.others, "%s: %s\n", o.key, o.value)
+		}
+	}
 }
 
 // group prints the routes of entries that say the same.
-func (w *writer) group(entries []entry) {
+func (w *writer) group(front string, entries []entry) {
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = quote(e.pattern)
 	}
 	for _, c := range entries[0].choices {
-		where := told(entries[0].pattern)
-		switch {
-		case c.from != nil && !w.built(c.place, where, "from"):
-			continue
-		case c.deny != nil && !w.built(c.place, where, "deny"):
-			c = choice{place: c.place, alpn: c.alpn} // a fence that cannot be said is shut
-		}
-		w.route(names, c)
+		w.route(front, names, c)
 	}
 }
 
 // route prints one route.
-func (w *writer) route(names []string, c choice) {
+func (w *writer) route(front string, names []string, c choice) {
 	keys := w.keys(c)
 	one := flow(names)
-	if len(one)+len(keys) < 100 {
-		fmt.Fprintf(&w.routes, "  - {sni: %s, %s}\n", one, strings.Join(keys, ", "))
+	if line := fmt.Sprintf("  - {%ssni: %s, %s}\n", front, one, strings.Join(keys, ", ")); len(line) <= 120 || len(names) == 1 {
+		w.routes.WriteString(line)
 		return
 	}
-	w.routes.WriteString("  - sni:\n")
+	w.routes.WriteString("  - ")
+	if front != "" {
+		w.routes.WriteString(strings.TrimSuffix(front, ", ") + "\n    ")
+	}
+	w.routes.WriteString("sni:\n")
 	for _, n := range names {
 		fmt.Fprintf(&w.routes, "      - %s\n", n)
 	}
@@ -232,42 +267,27 @@ func (w *writer) idle() time.Duration {
 	return 0
 }
 
-// otherwise prints where other names go, and hellos without one.
-func (w *writer) otherwise(table []entry) {
+// A setting is a key of the configuration and its value.
+type setting struct{ key, value string }
+
+// otherwise returns default and no_sni, as far as they say more than that the edge rejects.
+func (w *writer) otherwise(table []entry) (all []setting) {
 	var names, none choice
 	for _, e := range table {
-		last := e.choices[len(e.choices)-1]
 		switch e.pattern {
 		case "**":
-			names = w.last(e, last)
+			names = e.choices[len(e.choices)-1]
 		case "":
-			none = w.last(e, last)
+			none = e.choices[len(e.choices)-1]
 		}
 	}
 	if names.to.backend != nil {
-		fmt.Fprintf(&w.others, "default: {%s}\n", strings.Join(w.keys(names), ", "))
+		all = append(all, setting{"default", "{" + strings.Join(w.keys(names), ", ") + "}"})
 	}
 	if names.key() != none.key() {
-		fmt.Fprintf(&w.others, "no_sni: {%s}\n", strings.Join(w.keys(none), ", "))
+		all = append(all, setting{"no_sni", "{" + strings.Join(w.keys(none), ", ") + "}"})
 	}
-}
-
-// last returns what the default can say of an entry.
-func (w *writer) last(e entry, c choice) choice {
-	for _, other := range e.choices[:len(e.choices)-1] {
-		if e.pattern != "" || !alone(other.alpn) { // which nobody sends without a name
-			w.built(other.place, told(e.pattern), "**")
-		}
-	}
-	if c.allow != nil || c.deny != nil {
-		if !w.built(c.place, told(e.pattern), "default.alpn") {
-			return choice{place: c.place}
-		}
-	}
-	if d := c.to.idle; d != 0 && d != w.idle() && !w.built(c.place, told(e.pattern), "default.idle_timeout") {
-		c.to.idle = 0
-	}
-	return c
+	return all
 }
 
 // settings prints the timeouts and limits that the file has.
@@ -344,29 +364,28 @@ func (w *writer) name(b *backend) string {
 		w.names[b] = quote(b.name)
 		return w.names[b]
 	}
-	name := strings.Map(func(r rune) rune {
+	w.names[b] = w.unique("backend", b.name)
+	return w.names[b]
+}
+
+// unique returns a name as Keyhole takes it, that no other of its kind has yet.
+func (w *writer) unique(kind, s string) string {
+	s = strings.Map(func(r rune) rune {
 		if plainName.MatchString(string(r)) {
 			return r
 		}
 		return '-'
-	}, b.name)
-	if _, err := netip.ParseAddr(name); err == nil || name == "" {
-		name = "backend-" + name
+	}, s)
+	if _, err := netip.ParseAddr(s); err == nil || s == "" {
+		s = kind + "-" + s
 	}
-	for w.taken(quote(name)) {
-		name += "-"
+	name := s
+	for w.taken[kind+" "+name] > 0 {
+		w.taken[kind+" "+s]++
+		name = fmt.Sprintf("%s-%d", s, w.taken[kind+" "+s])
 	}
-	w.names[b] = quote(name)
-	return w.names[b]
-}
-
-func (w *writer) taken(name string) bool {
-	for _, n := range w.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	w.taken[kind+" "+name]++
+	return quote(name)
 }
 
 var (

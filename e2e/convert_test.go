@@ -58,7 +58,8 @@ var peerFiles = []peerFile{
 		"www.*: a star behind the name has no equal": regexp.MustCompile(`(?i)^www\.`),
 	}},
 	{name: "letters.conf", notes: []string{"without `hostnames` in its map it takes no name"}, differs: map[string]*regexp.Regexp{
-		`neither a name nor a suffix nor a list`: regexp.MustCompile(`^[^.]+\.[^.]+\.two\.example\.com$`),
+		`^[^.]+\.[^.]+\.two\.example\.com$: neither a name nor a suffix nor a list`: regexp.MustCompile(`^[^.]+\.[^.]+\.two\.example\.com$`),
+		`^mail\.: neither a name nor a suffix nor a list`:                           regexp.MustCompile(`^mail\.`),
 	}},
 }
 
@@ -297,7 +298,7 @@ func (b *bed) hellos() (all []asked) {
 	for _, h := range hosts.FindAllString(text, -1) {
 		_, parent, _ := strings.Cut(h, ".")
 		for _, n := range []string{h, strings.ToUpper(h), parent, "a." + h, "b." + h, "a.b." + h, "A.x." + h, "www." + h, "blog." + h,
-			"not" + h, "a.not" + h, h + ".org", "a." + h + ".org", "beg." + h, "y.x." + h, "x" + h[1:], "-." + h, "www.a." + h, "shop." + h, "x.y.z." + h, h + "x"} {
+			"not" + h, "a.not" + h, h + ".org", "a." + h + ".org", "beg." + h, "y.x." + h, "x" + h[1:], "-." + h, "www.a." + h, "shop." + h, "mail." + h, "x.y.z." + h, h + "x"} {
 			names[n] = true
 		}
 	}
