@@ -1,7 +1,10 @@
 package convert
 
-// maxLists bounds the lists of a condition: to combine conditions multiplies their number.
-const maxLists = 256
+// To combine conditions multiplies their lists, and makes each longer.
+const (
+	maxLists    = 256
+	maxLiterals = 64
+)
 
 // both returns the lists of conditions that hold when one of a and one of b holds. It reports false
 // when they are too many.
@@ -12,6 +15,9 @@ func both(a, b [][]literal) ([][]literal, bool) {
 	out := [][]literal{}
 	for _, x := range a {
 		for _, y := range b {
+			if len(x)+len(y) > maxLiterals {
+				return nil, false
+			}
 			list := make([]literal, 0, len(x)+len(y))
 			out = append(out, append(append(list, x...), y...))
 		}

@@ -66,7 +66,10 @@ var (
 // that has notes only.
 func Convert(file string, text []byte, from Language, files Files) (Result, error) {
 	n := &notes{}
-	text = bytes.ToValidUTF8(text, []byte("?")) // as YAML wants it
+	if text = valid(text); len(text) > maxBytes {
+		return Result{}, ErrTooLarge
+	}
+	files.Read = bounded(files.Read, maxBytes-len(text))
 	var e *edge
 	var err error
 	if from == Nginx {
@@ -80,6 +83,26 @@ func Convert(file string, text []byte, from Language, files Files) (Result, erro
 	yaml, err := e.write(n)
 	return Result{YAML: yaml, Notes: n.sorted()}, err
 }
+
+// maxBytes bounds the file and all those that it names, as often as it names them.
+const maxBytes = 1 << 26
+
+// bounded returns a reader of files that fails beyond so many bytes.
+func bounded(read func(string) ([]byte, error), left int) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		text, err := read(name)
+		if err != nil {
+			return nil, err
+		}
+		if left -= len(text); left < 0 {
+			return nil, fmt.Errorf("%s: %w", name, ErrTooLarge)
+		}
+		return valid(text), nil
+	}
+}
+
+// valid returns a text as YAML has to have it.
+func valid(text []byte) []byte { return bytes.ToValidUTF8(text, []byte("?")) }
 
 var (
 	blocks   = regexp.MustCompile(`(?m)^[^#"']*(\{|;)\s*(#.*)?$`)

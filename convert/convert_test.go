@@ -32,9 +32,9 @@ func (g given) files() Files {
 }
 
 // converted converts a text, which Keyhole must take.
-func converted(t testing.TB, from Language, text string, g given) Result {
+func converted(t testing.TB, from Language, text string, files Files) Result {
 	t.Helper()
-	r, err := Convert("f", []byte(text), from, g.files())
+	r, err := Convert("f", []byte(text), from, files)
 	if err != nil && !errors.Is(err, ErrNothing) && !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("Convert = %v, want ErrNothing or ErrTooLarge", err)
 	}
@@ -61,7 +61,7 @@ type conversion struct {
 // check runs a conversion of a text around its part.
 func (c conversion) check(t *testing.T, from Language, text string) {
 	t.Helper()
-	r := converted(t, from, text, c.files)
+	r := converted(t, from, text, c.files.files())
 	_, routes, _ := strings.Cut(r.YAML, "\nroutes:")
 	routes = strings.TrimPrefix(strings.TrimPrefix(routes, " []"), "\n")
 	for _, section := range []string{"timeouts:", "limits:", "listen:", "backends:"} {

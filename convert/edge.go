@@ -13,9 +13,9 @@ type edge struct {
 	listeners []*listener
 	backends  []*backend // in the file's order
 
-	connections            int           // open at once; 0: not said
-	connect                time.Duration // 0: not said, as the others
-	hello, idle, halfClose time.Duration
+	connections      int           // open at once; 0: not said
+	connect          time.Duration // 0: not said, as the others
+	hello, halfClose time.Duration
 }
 
 // A listener is the addresses that share one list of rules. The first rule that fits decides, and
@@ -69,9 +69,40 @@ type target struct {
 // A literal is one condition on a client. Exactly one of its tests is set; none is a constant.
 type literal struct {
 	not   bool
-	names map[string]bool // patterns: names, *.x, **.x, ** for any name, "" for no name
-	alpn  []string        // the client offers one of these
-	from  []netip.Prefix  // the client is in one of these
+	names *patterns
+	alpn  []string       // the client offers one of these
+	from  []netip.Prefix // the client is in one of these
+}
+
+// patterns is a set of patterns in the order in which they came: names, *.x, **.x, ** for any name, and
+// "" for no name.
+type patterns struct {
+	list []string
+	has  map[string]bool
+}
+
+// add adds patterns, and notes what they do not say. It reports whether there were any.
+func (s *patterns) add(n *notes, at place, all []string, inexact string, err error) bool {
+	if err != nil {
+		n.add(at, "%v", err)
+		return false
+	}
+	if inexact != "" {
+		n.add(at, "%s", inexact)
+	}
+	for _, p := range all {
+		if !s.has[p] {
+			s.has[p] = true
+			s.list = append(s.list, p)
+		}
+	}
+	return true
+}
+
+func newPatterns(all ...string) *patterns {
+	s := &patterns{has: map[string]bool{}}
+	s.add(nil, place{}, all, "", nil)
+	return s
 }
 
 // never is a literal that no client fits, always one that each does.
@@ -83,11 +114,11 @@ type backend struct {
 	name    string
 	alone   bool // an address in the place of a name
 	servers []server
-	balance string // Keyhole's word; empty: not said
-	retries int    // negative: not said
-	max     int    // connections to each server; 0: no limit
-	proxy   string // v1, v2; empty: none
-	used    bool
+	has     map[string]bool // the servers' addresses
+	balance string          // Keyhole's word; empty: not said
+	retries int             // negative: not said
+	max     int             // connections to each server; 0: no limit
+	proxy   string          // v1, v2; empty: none
 }
 
 // A server is one address of a backend.

@@ -10,6 +10,7 @@ import (
 // A haproxy reads a configuration of HAProxy into an edge.
 type haproxy struct {
 	*notes
+	idles    map[[2]*section]time.Duration // between a frontend and a backend
 	files    Files
 	edge     *edge
 	sections map[string]*section // the backends, and the listens, by name
@@ -34,10 +35,9 @@ var process = words("daemon user group uid gid chroot pidfile nbproc nbthread cp
 var asked = words("mode timeout balance retries default-server default_backend maxconn")
 
 func readHAProxy(file string, text []byte, files Files, n *notes) (*edge, error) {
-	h := &haproxy{n, files, &edge{}, map[string]*section{}, map[string]*backend{}}
+	h := &haproxy{n, map[[2]*section]time.Duration{}, files, &edge{}, map[string]*section{}, map[string]*backend{}}
 	all := splitSections(lexHAProxy(file, string(text)), n)
 	for _, s := range all {
-		h.withoutVariables(s)
 		if s.kind() == "backend" || s.kind() == "listen" {
 			h.sections[s.name()] = s
 		}
@@ -57,16 +57,6 @@ func readHAProxy(file string, text []byte, files Files, n *notes) (*edge, error)
 	}
 	slices.SortFunc(h.edge.backends, func(a, b *backend) int { return a.line - b.line })
 	return h.edge, nil
-}
-
-// withoutVariables leaves out the lines whose value only the environment knows.
-func (h *haproxy) withoutVariables(s *section) {
-	s.lines = slices.DeleteFunc(s.lines, func(l line) bool {
-		if l.env {
-			h.add(l.place, "%s: write the value in the place of the variable", l.words[0])
-		}
-		return l.env
-	})
 }
 
 // others notes the lines of a section that nobody reads.
@@ -99,13 +89,11 @@ func (h *haproxy) global(s *section) {
 	}
 }
 
-// find returns the last line of a section, or of its defaults, that begins with words.
-func (s *section) find(words ...string) (line, bool) {
+// find returns the last line of a section, or of its defaults, that begins with words and has more.
+func (s *section) find(words string) (line, bool) {
 	for ; s != nil; s = s.defaults {
-		for _, l := range slices.Backward(s.lines) {
-			if len(l.words) > len(words) && slices.Equal(l.words[:len(words)], words) {
-				return l, true
-			}
+		if l := s.last[words]; len(l.words) > 1+strings.Count(words, " ") {
+			return l, true
 		}
 	}
 	return line{}, false
@@ -114,13 +102,8 @@ func (s *section) find(words ...string) (line, bool) {
 // option reports whether a section or its defaults set an option.
 func (s *section) option(name string) bool {
 	for ; s != nil; s = s.defaults {
-		for _, l := range slices.Backward(s.lines) {
-			if l.words[0] == "option" && l.word(1) == name {
-				return true
-			}
-			if l.words[0] == "no" && l.word(2) == name {
-				return false
-			}
+		if l, ok := s.last["option "+name]; ok {
+			return l.words[0] == "option"
 		}
 	}
 	return false
@@ -128,13 +111,17 @@ func (s *section) option(name string) bool {
 
 // time reads one of a section's timeouts into *to.
 func (h *haproxy) time(s *section, name string, to *time.Duration) {
-	if l, ok := s.find("timeout", name); ok {
+	if l, ok := s.find("timeout " + name); ok {
 		h.timeout(l.place, "timeout "+name, l.word(2), time.Millisecond, to)
 	}
 }
 
 // idle returns how long a connection between a frontend and a backend may be silent.
-func (h *haproxy) idle(front, back *section) time.Duration {
+func (h *haproxy) idle(front, back *section) (idle time.Duration) {
+	if idle, ok := h.idles[[2]*section{front, back}]; ok {
+		return idle
+	}
+	defer func() { h.idles[[2]*section{front, back}] = idle }()
 	var tunnel, client, server time.Duration
 	h.time(back, "tunnel", &tunnel)
 	h.time(front, "client", &client)

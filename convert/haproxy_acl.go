@@ -30,11 +30,13 @@ func (h *haproxy) acl(l line, acls map[string]*acl) {
 		a.unknown = true
 		return
 	}
-	for _, list := range a.lists { // names of two lines are one set
-		if have := list[0]; have.names != nil && lit.names != nil {
-			for p := range lit.names {
-				have.names[p] = true
-			}
+	for _, list := range a.lists { // names of two lines are one set, and so are networks
+		switch have := &list[0]; {
+		case have.names != nil && lit.names != nil:
+			have.names.add(nil, l.place, lit.names.list, "", nil)
+			return
+		case have.from != nil && lit.from != nil:
+			have.from = append(have.from, lit.from...)
 			return
 		}
 	}
@@ -122,27 +124,15 @@ func (h *haproxy) lines(at place, name string) ([]string, bool) {
 
 // names is a condition on the server name.
 func (h *haproxy) names(at place, method string, values []string) (literal, bool) {
-	set := map[string]bool{}
 	if method == "found" {
-		set["**"] = true
-		return literal{names: set}, true
+		return literal{names: newPatterns("**")}, true
 	}
-	ok := true
+	set, ok := newPatterns(), true
 	for _, v := range values {
-		patterns, inexact, err := matches(method, v)
-		switch {
-		case err != nil:
-			h.add(at, "%v", err)
-			ok = false
-		case inexact != "":
-			h.add(at, "%s", inexact)
-		}
-		for _, p := range patterns {
-			set[p] = true
-		}
+		all, inexact, err := matches(method, v)
+		ok = set.add(h.notes, at, all, inexact, err) && ok
 	}
-	// A condition without some of its names still takes the others.
-	return literal{names: set}, ok || len(set) > 0
+	return literal{names: set}, ok || len(set.list) > 0 // without some of its names it still takes the others
 }
 
 // alpn is a condition on the protocols that a client offers.

@@ -102,7 +102,7 @@ func (h *haproxy) server(s *section, b *backend, l line) {
 	what := "server " + l.word(1)
 	var settings []string
 	if d, ok := s.find("default-server"); ok {
-		settings = slices.Clone(d.words[1:])
+		settings = slices.Clone(d.words[1:min(100, len(d.words))])
 	}
 	settings = append(settings, l.words[min(3, len(l.words)):]...)
 	out := false
@@ -191,10 +191,14 @@ func (e *edge) serve(n *notes, b *backend, srv server, text string) {
 	case err != nil:
 		n.add(srv.place, "%v", err)
 		return
-	case slices.ContainsFunc(b.servers, func(o server) bool { return o.address == address }):
+	case b.has[address]:
 		n.add(srv.place, "server %s is in the backend already", address)
 		return
 	}
+	if b.has == nil {
+		b.has = map[string]bool{}
+	}
+	b.has[address] = true
 	srv.address = address
 	srv.weight = min(max(srv.weight, 0), 256)
 	b.servers = append(b.servers, srv)

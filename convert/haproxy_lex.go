@@ -94,7 +94,20 @@ func (l *line) quoted(word *strings.Builder, s string, i int) int {
 type section struct {
 	line
 	lines    []line
+	last     map[string]line // by the first word, or the first two, without "no"
 	defaults *section
+}
+
+// add adds a line.
+func (s *section) add(l line) {
+	s.lines = append(s.lines, l)
+	words := l.words
+	if words[0] == "no" {
+		words = words[1:]
+	}
+	for i := range min(2, len(words)) {
+		s.last[strings.Join(words[:i+1], " ")] = l
+	}
 }
 
 func (s *section) kind() string { return s.words[0] }
@@ -125,11 +138,14 @@ func splitSections(lines []line, n *notes) []*section {
 				n.add(l.place, "%s: stands before the first section", l.words[0])
 				continue
 			}
-			s := all[len(all)-1]
-			s.lines = append(s.lines, l)
+			if l.env {
+				n.add(l.place, "%s: write the value in the place of the variable", l.words[0])
+				continue
+			}
+			all[len(all)-1].add(l)
 			continue
 		}
-		s := &section{line: l, defaults: last}
+		s := &section{line: l, last: map[string]line{}, defaults: last}
 		from := 2
 		if s.kind() == "defaults" {
 			s.defaults = nil

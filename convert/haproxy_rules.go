@@ -136,7 +136,7 @@ func (h *haproxy) dynamic(s *section, l *listener, at place, expr string, when [
 // A mapped is the value that several names have in a map.
 type mapped struct {
 	place
-	names map[string]bool
+	names *patterns
 	value string
 }
 
@@ -146,7 +146,7 @@ func (h *haproxy) lookup(at place, conversion string) (all []mapped, ok bool) {
 	if conversion == "" {
 		for name := range h.sections {
 			if patterns, _, err := parsed(name); err == nil && !strings.HasPrefix(name, "*") {
-				all = append(all, mapped{at, map[string]bool{patterns[0]: true}, name})
+				all = append(all, mapped{at, newPatterns(patterns...), name})
 			}
 		}
 		slices.SortFunc(all, func(a, b mapped) int { return strings.Compare(a.value, b.value) })
@@ -162,7 +162,7 @@ func (h *haproxy) lookup(at place, conversion string) (all []mapped, ok bool) {
 	file, other, hasOther := strings.Cut(inner, ",")
 	all, ok = h.readMap(at, strings.TrimPrefix(method, "_"), file)
 	if ok && hasOther {
-		all = append(all, mapped{at, map[string]bool{"**": true}, other})
+		all = append(all, mapped{at, newPatterns("**"), other})
 	}
 	return all, ok
 }
@@ -184,20 +184,11 @@ func (h *haproxy) readMap(at place, method, file string) (all []mapped, ok bool)
 			continue
 		}
 		value := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(l), words[0]))
-		patterns, inexact, err := matches(method, words[0])
-		if err != nil {
-			h.add(here, "%v", err)
-			continue
-		}
-		if inexact != "" {
-			h.add(here, "%s", inexact)
-		}
 		if len(all) == 0 || all[len(all)-1].value != value {
-			all = append(all, mapped{here, map[string]bool{}, value})
+			all = append(all, mapped{here, newPatterns(), value})
 		}
-		for _, p := range patterns {
-			all[len(all)-1].names[p] = true
-		}
+		patterns, inexact, err := matches(method, words[0])
+		all[len(all)-1].names.add(h.notes, here, patterns, inexact, err)
 	}
 	return all, true
 }

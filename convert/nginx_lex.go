@@ -31,25 +31,18 @@ func (d directive) last(name string) (found directive, ok bool) {
 	return found, ok
 }
 
-const (
-	maxDepth    = 32      // of blocks and of files that include each other
-	maxIncluded = 1 << 24 // bytes of all files together
-)
+// maxDepth is that of blocks, and of files that include each other.
+const maxDepth = 32
 
 // An nginxLexer reads a file and the files that it includes.
 type nginxLexer struct {
 	*notes
 	files Files
 	depth int
-	read  int // bytes
 }
 
 // parse reads directives up to the end of the text.
 func (x *nginxLexer) parse(file, text string) ([]directive, error) {
-	x.read += len(text)
-	if x.read > maxIncluded {
-		return nil, ErrTooLarge
-	}
 	p := &nginxParser{x: x, text: text, at: place{file, 1}}
 	all, err := p.block()
 	for err == nil && len(p.text) > 0 { // a brace too many

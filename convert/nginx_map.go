@@ -91,6 +91,9 @@ func (x *nginx) entries(m directive) ([]value, bool) {
 		x.add(m.place, "map %s: Keyhole decides by name, protocols and address of a client", m.word(1))
 		return nil, false
 	}
+	if x.values += len(m.block); x.values > maxValues {
+		return nil, false
+	}
 	_, hosts := first(m.block, "hostnames")
 	var all []nginxEntry
 	for _, d := range m.block {
@@ -145,28 +148,15 @@ func (x *nginx) nameEntry(_, d directive, hosts bool) (e nginxEntry, ok bool) {
 		return e, false
 	case suffix[:min(1, len(suffix))] == ".":
 		e.rank, e.length = 1, len(suffix)
-		patterns = []string{"**" + suffix}
-		if suffix == name {
-			patterns = append(patterns, suffix[1:])
-		}
-		patterns, _, err = parsed(patterns...)
+		patterns = []string{name[1:], "**" + suffix}
+		patterns, _, err = parsed(patterns[min(1, len(name)-len(suffix)):]...) // the name itself without a star
 	default:
 		x.add(d.place, "%s: a star behind the name has no equal", name)
 		return e, false
 	}
-	if err != nil {
-		x.add(d.place, "%v", err)
-		return e, false
-	}
-	if inexact != "" {
-		x.add(d.place, "%s", inexact)
-	}
-	set := map[string]bool{}
-	for _, p := range patterns {
-		set[p] = true
-	}
+	set := newPatterns()
 	e.when = []literal{{names: set}}
-	return e, true
+	return e, set.add(x.notes, d.place, patterns, inexact, err)
 }
 
 // protocol is an expression for one protocol among several, such as ~\bh2\b.

@@ -3,7 +3,6 @@ package convert
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,7 +25,7 @@ type choice struct {
 }
 
 // maxSteps bounds the work for one file: a file of hostile conditions would otherwise take hours.
-const maxSteps = 1 << 24
+const maxSteps = 1 << 23
 
 // key spells what c says.
 func (c choice) key() string { return fmt.Sprint(c.alpn, c.from, c.allow, c.deny, c.to) }
@@ -100,30 +99,38 @@ func certificates(all []entry) {
 
 // index notes which rules name which patterns, and returns all patterns. It reports false when these
 // are too many.
-func (t *tabler) index() (patterns []string, ok bool) {
+func (t *tabler) index() (all []string, ok bool) {
 	closed := map[string]bool{} // a rule takes all names of the pattern
 	seen := map[string]bool{}
+	listed := map[*patterns]bool{}
 	for i, r := range t.rules {
 		lists := r.conditions()
 		whole := true // a pattern leads to each list
 		for _, list := range lists {
-			var lead map[string]bool
+			lead := newPatterns() // one of these leads to the list
 			for _, l := range list {
-				if *t.steps += len(l.names); *t.steps > maxSteps {
-					return nil, false
+				if l.names == nil {
+					continue
 				}
-				for _, p := range sorted(l.names) {
-					if !seen[p] {
-						seen[p] = true
-						patterns = append(patterns, p)
-					}
-				}
-				if l.names != nil && !l.not {
+				if !l.not {
 					lead = l.names
 				}
+				if listed[l.names] {
+					continue
+				}
+				listed[l.names] = true
+				for _, p := range l.names.list {
+					if !seen[p] {
+						seen[p] = true
+						all = append(all, p)
+					}
+				}
 			}
-			whole = whole && lead != nil
-			for p := range lead {
+			if *t.steps += len(lead.list); *t.steps > maxSteps {
+				return nil, false
+			}
+			whole = whole && len(lead.list) > 0
+			for _, p := range lead.list {
 				if b := t.by[p]; !closed[p] && (len(b) == 0 || b[len(b)-1] != i) {
 					t.by[p] = append(b, i)
 				}
@@ -132,25 +139,17 @@ func (t *tabler) index() (patterns []string, ok bool) {
 		if !whole {
 			t.loose = append(t.loose, i)
 		} else if len(lists) == 1 && len(lists[0]) == 1 {
-			for p := range lists[0][0].names {
+			for _, p := range lists[0][0].names.list {
 				closed[p] = true
 			}
 		}
 	}
 	for _, p := range []string{"**", ""} {
 		if !seen[p] {
-			patterns = append(patterns, p)
+			all = append(all, p)
 		}
 	}
-	return patterns, true
-}
-
-// sorted returns the patterns of a set, a name before what it is the suffix of.
-func sorted(set map[string]bool) []string {
-	suffix := func(p string) string { return strings.TrimLeft(p, "*.") }
-	return slices.SortedFunc(maps.Keys(set), func(a, b string) int {
-		return cmp.Or(strings.Compare(suffix(a), suffix(b)), len(a)-len(b))
-	})
+	return all, true
 }
 
 // wider returns a pattern and all that contain it, the narrowest first.
@@ -205,7 +204,7 @@ func (t *tabler) choices(pattern string) []choice {
 
 // fit asks whether the names within patterns fit a list of conditions. The conditions on other than
 // the name are bound: they are left to the choice, with networks that must not fit in deny.
-func fit(list []literal, patterns []string) (c choice, fits, bound bool) {
+func fit(list []literal, around []string) (c choice, fits, bound bool) {
 	for _, l := range list {
 		switch {
 		case l.alpn != nil:
@@ -214,7 +213,7 @@ func fit(list []literal, patterns []string) (c choice, fits, bound bool) {
 			c.deny, bound = slices.Concat(c.deny, l.from), true
 		case l.from != nil:
 			c.from, bound = l.from, true
-		case slices.ContainsFunc(patterns, func(p string) bool { return l.names[p] }) == l.not:
+		case slices.ContainsFunc(around, func(p string) bool { return l.names.has[p] }) == l.not:
 			return c, false, false
 		}
 	}
@@ -232,7 +231,7 @@ func (t *tabler) order(pattern string, found []choice) (out []choice) {
 	protocols = dedupe(protocols)
 	slices.SortFunc(nets, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
 	nets = append(slices.Compact(nets), netip.Prefix{})
-	*t.steps += len(found) * len(protocols) * len(nets)
+	*t.steps += len(found)*(len(protocols)*len(nets)+8) + 8*len(nets)
 	if *t.steps > maxSteps {
 		return nil
 	}
@@ -307,24 +306,28 @@ type netChoice struct {
 }
 
 // A netset is a set of networks.
-type netset map[netip.Prefix]bool
+type netset struct {
+	all  map[netip.Prefix]bool
+	bits []int // the lengths of its networks
+}
 
 func newNetset(all []netip.Prefix) netset {
-	s := netset{}
+	s := netset{all: map[netip.Prefix]bool{}}
 	for _, p := range all {
-		s[p] = true
+		s.all[p] = true
+		if !slices.Contains(s.bits, p.Bits()) {
+			s.bits = append(s.bits, p.Bits())
+		}
 	}
 	return s
 }
 
 // has reports whether p is a part of a network of s. No network has an invalid p, every address.
 func (s netset) has(p netip.Prefix) bool {
-	for bits := p.Bits(); bits >= 0; bits-- {
-		if wide, err := p.Addr().Prefix(bits); err == nil && s[wide] {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.bits, func(bits int) bool {
+		wide, err := p.Addr().Prefix(bits)
+		return err == nil && bits <= p.Bits() && s.all[wide]
+	})
 }
 
 // merged joins the networks with one target, and says it as a fence if it is one: some networks, or all
@@ -351,11 +354,12 @@ func merged(list []choice) (out []choice) {
 }
 
 // choices spells what a list says.
-func choices(list []choice) (s string) {
+func choices(list []choice) string {
+	var s strings.Builder
 	for _, c := range list {
-		s += c.key() + "\n"
+		s.WriteString(c.key() + "\n")
 	}
-	return s
+	return s.String()
 }
 
 // within reports whether a network is a part of one of others.

@@ -90,6 +90,9 @@ func joined(host, port string) string {
 	return host + ":" + port
 }
 
+// maxAddresses bounds the addresses of one listener, each of which is compared with all.
+const maxAddresses = 256
+
 // listen adds an address to a listener. An address that another one of the listener includes is left
 // out.
 func (e *edge) listen(n *notes, l *listener, at place, host, port string) {
@@ -102,6 +105,10 @@ func (e *edge) listen(n *notes, l *listener, at place, host, port string) {
 		return
 	}
 	overlaps := func(b address.Address) bool { return address.Overlap(a, b) }
+	if len(l.addresses) == maxAddresses {
+		n.add(at, "address %s: one of more than %d", joined(host, port), maxAddresses)
+		return
+	}
 	for _, other := range e.listeners {
 		if other != l && slices.ContainsFunc(other.addresses, overlaps) {
 			n.add(at, "address %s is already listened on", joined(host, port))

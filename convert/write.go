@@ -19,7 +19,7 @@ func (e *edge) write(n *notes) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w := &writer{edge: e, notes: n, names: map[*backend]string{}, taken: map[string]int{}}
+	w := &writer{edge: e, notes: n, idle: e.common(), names: map[*backend]string{}, taken: map[string]int{}}
 	for _, t := range tables {
 		w.apart = w.apart || !slices.EqualFunc(t, tables[0], entry.equal)
 	}
@@ -109,6 +109,7 @@ func (e entry) equal(o entry) bool {
 type writer struct {
 	*notes
 	edge   *edge
+	idle   time.Duration       // that is set for all
 	names  map[*backend]string // of those that are printed
 	taken  map[string]int      // how often a name was wanted, of backends and of listeners
 	apart  bool                // each listener has routes of its own
@@ -241,7 +242,7 @@ func (w *writer) keys(c choice) (keys []string) {
 	}
 	w.leads = true
 	keys = append(keys, "backend: "+w.name(c.to.backend))
-	if d := c.to.idle; d != 0 && d != w.idle() {
+	if d := c.to.idle; d != 0 && d != w.idle {
 		keys = append(keys, "idle_timeout: "+spellDuration(d))
 	}
 	return keys
@@ -255,9 +256,9 @@ func networks(nets []netip.Prefix) []string {
 	return all
 }
 
-// idle returns the time that is set for all: that of the first rule with one.
-func (w *writer) idle() time.Duration {
-	for _, l := range w.edge.listeners {
+// common returns the idle time that is set for all: that of the first rule with one.
+func (e *edge) common() time.Duration {
+	for _, l := range e.listeners {
 		for _, r := range l.rules {
 			if r.to.idle != 0 {
 				return r.to.idle
@@ -296,7 +297,7 @@ func (w *writer) settings(out *strings.Builder) {
 	for _, t := range []struct {
 		key string
 		d   time.Duration
-	}{{"hello", w.edge.hello}, {"connect", w.edge.connect}, {"idle", w.idle()}, {"half_close", w.edge.halfClose}} {
+	}{{"hello", w.edge.hello}, {"connect", w.edge.connect}, {"idle", w.idle}, {"half_close", w.edge.halfClose}} {
 		if t.d != 0 {
 			times = append(times, t.key+": "+spellDuration(t.d))
 		}
