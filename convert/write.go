@@ -251,7 +251,7 @@ func (w *writer) keys(c choice) (keys []string) {
 func networks(nets []netip.Prefix) []string {
 	all := make([]string, len(nets))
 	for i, p := range nets {
-		all[i] = strconv.Quote(p.String())
+		all[i] = quote(p.String())
 	}
 	return all
 }
@@ -318,10 +318,16 @@ func (w *writer) backends(out *strings.Builder) {
 		if name == "" || b.alone {
 			continue
 		}
-		fmt.Fprintf(out, "%s  %s:\n    servers:\n", head, name)
+		servers := make([]string, len(b.servers))
+		for i, s := range b.servers {
+			servers[i] = s.spell()
+		}
+		fmt.Fprintf(out, "%s  %s:\n", head, name)
 		head = ""
-		for _, s := range b.servers {
-			fmt.Fprintf(out, "      - %s\n", s.spell())
+		if line := "    servers: [" + strings.Join(servers, ", ") + "]\n"; len(line) < 100 {
+			out.WriteString(line)
+		} else {
+			out.WriteString("    servers:\n      - " + strings.Join(servers, "\n      - ") + "\n")
 		}
 		if b.balance != "" {
 			fmt.Fprintf(out, "    balance: %s\n", b.balance)
@@ -391,7 +397,7 @@ func (w *writer) unique(kind, s string) string {
 
 var (
 	plainName = regexp.MustCompile(`^[A-Za-z0-9._-]$`)
-	plain     = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9_.-]*(/[0-9.]+)?|[0-9]{1,3}(\.[0-9]{1,3}){3}:[0-9]+)$`)
+	plain     = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9_.-]*(/[0-9.]+)?|[0-9]{1,3}(\.[0-9]{1,3}){3}[:/][0-9]+)$`)
 	reserved  = words("true false yes no on off y n null")
 )
 

@@ -66,6 +66,9 @@ var peerFiles = []peerFile{
 // The same hellos reach the same origins through the peer with its file and through Keyhole with the
 // file that comes of it, but for the names that convert has listed.
 func TestConvertedFileRoutesAlike(t *testing.T) {
+	if err := watchSources(); err != nil {
+		t.Fatal(err)
+	}
 	for n, f := range peerFiles {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
