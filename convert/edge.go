@@ -74,37 +74,6 @@ type literal struct {
 	from  []netip.Prefix // the client is in one of these
 }
 
-// patterns is a set of patterns in the order in which they came: names, *.x, **.x, ** for any name, and
-// "" for no name.
-type patterns struct {
-	list []string
-	has  map[string]bool
-}
-
-// add adds patterns, and notes what they do not say. It reports whether there were any.
-func (s *patterns) add(n *notes, at place, all []string, inexact string, err error) bool {
-	if err != nil {
-		n.add(at, "%v", err)
-		return false
-	}
-	if inexact != "" {
-		n.add(at, "%s", inexact)
-	}
-	for _, p := range all {
-		if !s.has[p] {
-			s.has[p] = true
-			s.list = append(s.list, p)
-		}
-	}
-	return true
-}
-
-func newPatterns(all ...string) *patterns {
-	s := &patterns{has: map[string]bool{}}
-	s.add(nil, place{}, all, "", nil)
-	return s
-}
-
 // never is a literal that no client fits, always one that each does.
 var never, always = literal{}, literal{not: true}
 

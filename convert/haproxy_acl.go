@@ -33,7 +33,7 @@ func (h *haproxy) acl(l line, acls map[string]*acl) {
 	for _, list := range a.lists { // names of two lines are one set, and so are networks
 		switch have := &list[0]; {
 		case have.names != nil && lit.names != nil:
-			have.names.add(nil, l.place, lit.names.list, "", nil)
+			have.names.join(lit.names)
 			return
 		case have.from != nil && lit.from != nil:
 			have.from = append(have.from, lit.from...)
@@ -129,8 +129,8 @@ func (h *haproxy) names(at place, method string, values []string) (literal, bool
 	}
 	set, ok := newPatterns(), true
 	for _, v := range values {
-		all, inexact, err := matches(method, v)
-		ok = set.add(h.notes, at, all, inexact, err) && ok
+		m, err := matches(method, v)
+		ok = set.add(h.notes, at, m, err) && ok
 	}
 	return literal{names: set}, ok || len(set.list) > 0 // without some of its names it still takes the others
 }

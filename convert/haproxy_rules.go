@@ -145,8 +145,8 @@ type mapped struct {
 func (h *haproxy) lookup(at place, conversion string) (all []mapped, ok bool) {
 	if conversion == "" {
 		for name := range h.sections {
-			if patterns, _, err := parsed(name); err == nil && !strings.HasPrefix(name, "*") {
-				all = append(all, mapped{at, newPatterns(patterns...), name})
+			if m, err := parsed(name); err == nil && !strings.HasPrefix(name, "*") {
+				all = append(all, mapped{at, newPatterns(m.patterns...), name})
 			}
 		}
 		slices.SortFunc(all, func(a, b mapped) int { return strings.Compare(a.value, b.value) })
@@ -187,8 +187,8 @@ func (h *haproxy) readMap(at place, method, file string) (all []mapped, ok bool)
 		if len(all) == 0 || all[len(all)-1].value != value {
 			all = append(all, mapped{here, newPatterns(), value})
 		}
-		patterns, inexact, err := matches(method, words[0])
-		all[len(all)-1].names.add(h.notes, here, patterns, inexact, err)
+		m, err := matches(method, words[0])
+		all[len(all)-1].names.add(h.notes, here, m, err)
 	}
 	return all, true
 }

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,7 +79,7 @@ func (x *nginx) expand(at place, text string, depth int) (all []value, ok bool) 
 // An nginxEntry is a line of a map, with how early nginx looks at it.
 type nginxEntry struct {
 	value
-	rank   int // exact names, names with a star, regular expressions, the default
+	rank   int // exact names, those with a star before or behind, regular expressions, the default
 	length int // of a name with a star: the longest goes first
 }
 
@@ -102,7 +103,7 @@ func (x *nginx) entries(m directive) ([]value, bool) {
 		case len(d.words) != 2:
 			x.other(d)
 		case d.name() == "default":
-			all = append(all, nginxEntry{value: value{d.place, nil, d.word(1)}, rank: 3})
+			all = append(all, nginxEntry{value: value{d.place, nil, d.word(1)}, rank: 4})
 		default:
 			if e, ok := read(m, d, hosts); ok {
 				e.place, e.text = d.place, d.word(1)
@@ -131,32 +132,33 @@ func first(block []directive, name string) (directive, bool) {
 // nameEntry reads a line of a map of names.
 func (x *nginx) nameEntry(_, d directive, hosts bool) (e nginxEntry, ok bool) {
 	name := strings.TrimPrefix(d.name(), `\`)
-	var patterns []string
-	var inexact string
+	var m match
 	var err error
 	suffix := strings.TrimPrefix(name, "*")
+	prefix, behind := strings.CutSuffix(name, ".*")
 	switch {
 	case name == "":
-		patterns = []string{""}
+		m.patterns = []string{""}
 	case strings.HasPrefix(name, "~"):
-		e.rank = 2
-		patterns, inexact, err = shape(strings.TrimPrefix(name[1:], "*"))
+		e.rank = 3
+		m, err = shape(strings.TrimPrefix(name[1:], "*"))
 	case !strings.Contains(name, "*") && name[0] != '.':
-		patterns, _, err = parsed(name)
+		m, err = parsed(name)
 	case !hosts:
-		x.add(d.place, "%s: without `hostnames` in its map it takes no name", name)
-		return e, false
-	case suffix[:min(1, len(suffix))] == ".":
+		err = fmt.Errorf("%s: without `hostnames` in its map it takes no name", name)
+	case strings.HasPrefix(suffix, "."):
 		e.rank, e.length = 1, len(suffix)
-		patterns = []string{name[1:], "**" + suffix}
-		patterns, _, err = parsed(patterns[min(1, len(name)-len(suffix)):]...) // the name itself without a star
+		all := []string{name[1:], "**" + suffix}
+		m, err = parsed(all[min(1, len(name)-len(suffix)):]...) // the name itself without a star
+	case behind && !strings.Contains(prefix, "*"):
+		e.rank, e.length = 2, len(prefix)
+		m, err = starred("**", regexp.QuoteMeta(prefix)+`\..+`)
 	default:
-		x.add(d.place, "%s: a star behind the name has no equal", name)
-		return e, false
+		err = fmt.Errorf("%s: a star within a name has no equal", name)
 	}
 	set := newPatterns()
 	e.when = []literal{{names: set}}
-	return e, set.add(x.notes, d.place, patterns, inexact, err)
+	return e, set.add(x.notes, d.place, m, err)
 }
 
 // protocol is an expression for one protocol among several, such as ~\bh2\b.

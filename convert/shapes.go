@@ -1,55 +1,71 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"keyhole/routes"
 )
 
-// matches returns the patterns that take the names which value takes by one of HAProxy's methods:
-// str, end, dom or reg. Patterns that take fewer names than value are told in inexact.
-func matches(method, value string) (patterns []string, inexact string, err error) {
+// matches returns what takes the names that value takes by one of HAProxy's methods.
+func matches(method, value string) (m match, err error) {
 	switch method {
 	case "", "str":
 		if strings.HasPrefix(value, "*") {
-			return nil, "", fmt.Errorf("%s: the star is taken as it stands, and no client sends one; did you mean -m end %s?",
+			return m, fmt.Errorf("%s: the star is taken as it stands, and no client sends one; did you mean -m end %s?",
 				value, strings.TrimLeft(value, "*"))
 		}
 		return parsed(value)
 	case "end":
 		return ending(value, "-m end "+value)
 	case "dom":
-		patterns, _, err = parsed(strings.Trim(value, "."), "**."+strings.Trim(value, "."))
-		return patterns, fmt.Sprintf("-m dom %s takes names with it in the middle too, such as %[1]s.example.org", value), err
+		m, err = parsed(strings.Trim(value, "."), "**."+strings.Trim(value, "."))
+		m.inexact = fmt.Sprintf("-m dom %s takes names with it in the middle too, such as %[1]s.example.org", value)
+		return m, err
+	case "beg":
+		return starred("**", regexp.QuoteMeta(value)+".*")
+	case "sub":
+		return starred("**", ".*"+regexp.QuoteMeta(value)+".*")
 	case "reg":
 		return shape(value)
 	}
-	return nil, "", fmt.Errorf("-m %s %s: no pattern says this", method, value)
+	return m, fmt.Errorf("-m %s %s: no pattern says this", method, value)
 }
 
 // ending returns the patterns for names that end in value.
-func ending(value, what string) (patterns []string, inexact string, err error) {
+func ending(value, what string) (m match, err error) {
 	if rest, ok := strings.CutPrefix(value, "."); ok {
 		return parsed("**." + rest)
 	}
-	patterns, _, err = parsed(value, "**."+value)
-	return patterns, fmt.Sprintf("%s takes names without a dot before it too, such as not%s, which are not carried over",
-		what, value), err
+	m, err = parsed(value, "**."+value)
+	m.inexact = fmt.Sprintf("%s takes names without a dot before it too, such as not%s, which are not carried over", what, value)
+	return m, err
 }
 
 // parsed returns patterns in their normal form.
-func parsed(patterns ...string) ([]string, string, error) {
+func parsed(patterns ...string) (match, error) {
 	for i, p := range patterns {
 		normal, err := routes.ParsePattern(p)
 		if err != nil {
-			return nil, "", err
+			return match{}, err
 		}
 		patterns[i] = normal
 	}
-	return patterns, "", nil
+	return match{patterns: patterns}, nil
+}
+
+// starred returns the names of a pattern whose star an expression matches as a whole.
+func starred(pattern, matching string) (match, error) {
+	if _, err := routes.ParseMatching(matching); err != nil {
+		return match{}, fmt.Errorf("regular expression %s: %w", matching, err)
+	}
+	re, err := regexp.Compile(`\A(?i:` + matching + `)\z`)
+	return match{star: &star{pattern, matching, re}}, err
 }
 
 // The parts of a regular expression that a pattern can say.
@@ -64,54 +80,72 @@ const (
 // maxShapes bounds the names that one regular expression lists.
 const maxShapes = 128
 
-// shape returns the patterns for a regular expression that is a name, a suffix or a list of these.
-func shape(expr string) (patterns []string, inexact string, err error) {
-	odd := fmt.Errorf("regular expression %s: neither a name nor a suffix nor a list of these", expr)
+// shape returns what a regular expression takes: a name, a suffix, a list of these, or another
+// expression for a star.
+func shape(expr string) (m match, err error) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
-		return nil, "", odd
+		return m, fmt.Errorf("regular expression %s: %w", expr, err)
 	}
 	all, ok := spell(re)
-	if !ok {
-		return nil, "", odd
-	}
 	for _, s := range all {
-		some, not, err := spelt(s, expr)
-		if err != nil {
-			return nil, "", odd
-		}
-		patterns = append(patterns, some...)
-		if not != "" {
-			inexact = not
-		}
+		one, err := spelt(s, expr)
+		m.patterns, ok = append(m.patterns, one.patterns...), ok && err == nil
+		m.inexact = cmp.Or(m.inexact, one.inexact)
 	}
-	return patterns, inexact, nil
+	if !ok {
+		return starredBy(re)
+	}
+	return m, nil
 }
 
 // spelt returns the patterns for one text of parts.
-func spelt(s, expr string) (patterns []string, inexact string, err error) {
+func spelt(s, expr string) (match, error) {
 	s, closed := strings.CutSuffix(s, closing)
 	s, opened := strings.CutPrefix(s, opening)
 	if !closed && s != anything {
-		return nil, "", errors.New("no end")
+		return match{}, errShape
 	}
 	if rest, ok := strings.CutPrefix(s, anything); ok {
 		s, opened = rest, false
 	}
 	switch {
 	case s == "" && !opened, s == some:
-		return []string{"**"}, "", nil
+		return match{patterns: []string{"**"}}, nil
 	case opened && strings.HasPrefix(s, oneLabel+"."):
 		s = "*." + s[len(oneLabel+"."):]
 	case strings.HasPrefix(s, oneLabel+"."), strings.HasPrefix(s, some+"."):
 		s = "**" + s[1:]
+	case strings.ContainsAny(s, oneLabel+some+anything+opening+closing+"*"):
+		return match{}, errShape
 	case !opened:
-		if strings.ContainsAny(s, oneLabel+some+anything+opening+closing+"*") {
-			return nil, "", errors.New("no suffix")
-		}
 		return ending(s, expr)
 	}
 	return parsed(s)
+}
+
+var errShape = errors.New("neither a name nor a suffix")
+
+// starredBy cuts the suffix from an expression, if it has one, and leaves the rest to the star.
+func starredBy(re *syntax.Regexp) (match, error) {
+	subs := []*syntax.Regexp{re}
+	if re.Op == syntax.OpConcat {
+		subs = slices.Clone(re.Sub)
+	}
+	before, behind, pattern := ".*", ".*", "**"
+	if subs[0].Op == syntax.OpBeginText {
+		before, subs = "", subs[1:]
+	}
+	if n := len(subs); n > 0 && subs[n-1].Op == syntax.OpEndText {
+		behind, subs = "", subs[:n-1]
+	}
+	if n := len(subs); n > 1 && behind == "" && subs[n-1].Op == syntax.OpLiteral {
+		head, suffix, dot := strings.Cut(string(subs[n-1].Rune), ".")
+		if p, err := routes.ParsePattern("**." + suffix); err == nil && dot {
+			behind, pattern, subs = regexp.QuoteMeta(head), p, subs[:n-1]
+		}
+	}
+	return starred(pattern, before+(&syntax.Regexp{Op: syntax.OpConcat, Sub: subs}).String()+behind)
 }
 
 // spell returns the texts that a regular expression lists, with parts among their letters. It

@@ -18,6 +18,7 @@ type entry struct {
 // A choice is where an entry sends the clients that fit its conditions.
 type choice struct {
 	place
+	matching    string // empty: whatever the star stands for
 	alpn        []string
 	from        []netip.Prefix
 	allow, deny []netip.Prefix
@@ -28,7 +29,7 @@ type choice struct {
 const maxSteps = 1 << 23
 
 // key spells what c says.
-func (c choice) key() string { return fmt.Sprint(c.alpn, c.from, c.allow, c.deny, c.to) }
+func (c choice) key() string { return fmt.Sprint(c.matching, c.alpn, c.from, c.allow, c.deny, c.to) }
 
 // A tabler makes the table of one listener.
 type tabler struct {
@@ -87,7 +88,7 @@ func certificates(all []entry) {
 		if within := slices.ContainsFunc(wider(e.pattern)[1:], func(p string) bool { return ordered[p] }); within && !has(e) {
 			var own []choice
 			for _, c := range e.choices {
-				if c.alpn == nil {
+				if c.alpn == nil { // whatever its expression
 					c.alpn = []string{acme}
 					own = append(own, c)
 				}
@@ -139,7 +140,7 @@ func (t *tabler) index() (all []string, ok bool) {
 		if !whole {
 			t.loose = append(t.loose, i)
 		} else if len(lists) == 1 && len(lists[0]) == 1 {
-			for _, p := range lists[0][0].names.list {
+			for p := range lists[0][0].names.has {
 				closed[p] = true
 			}
 		}
@@ -188,7 +189,7 @@ func (t *tabler) choices(pattern string) []choice {
 		r := t.rules[i]
 		for _, list := range r.conditions() {
 			*t.steps += len(list)
-			c, fits, bound := fit(list, around)
+			c, fits, bound := t.fit(r.place, list, around)
 			if !fits {
 				continue
 			}
@@ -202,9 +203,10 @@ func (t *tabler) choices(pattern string) []choice {
 	return t.order(pattern, append(found, choice{}))
 }
 
-// fit asks whether the names within patterns fit a list of conditions. The conditions on other than
-// the name are bound: they are left to the choice, with networks that must not fit in deny.
-func fit(list []literal, around []string) (c choice, fits, bound bool) {
+// fit asks whether the names of a pattern fit a list of conditions. Around are this pattern and all that
+// contain it. The conditions on other than the name are bound: they are left to the choice, with
+// networks that must not fit in deny.
+func (t *tabler) fit(at place, list []literal, around []string) (c choice, fits, bound bool) {
 	for _, l := range list {
 		switch {
 		case l.alpn != nil:
@@ -213,17 +215,59 @@ func fit(list []literal, around []string) (c choice, fits, bound bool) {
 			c.deny, bound = slices.Concat(c.deny, l.from), true
 		case l.from != nil:
 			c.from, bound = l.from, true
-		case slices.ContainsFunc(around, func(p string) bool { return l.names.has[p] }) == l.not:
-			return c, false, false
+		default:
+			*t.steps += len(l.names.stars)
+			takes, matching, known := l.names.take(around)
+			if !known || matching != "" && (l.not || c.matching != "") {
+				t.add(at, "%s: an expression decides for a part of these names, which has no equal", told(around[0]))
+				return c, false, false
+			}
+			if takes == l.not {
+				return c, false, false
+			}
+			if matching != "" {
+				c.matching, bound = matching, true
+			}
 		}
 	}
 	return c, true, bound
 }
 
-// order makes choices that mean in any order what they meant in theirs. Keyhole asks for protocols
-// first, in the client's order, and then for networks, the longest first. So each protocol gets a list
-// of all networks, and each of these the target of the first choice that takes it.
+// order makes choices that mean in any order what they meant in theirs. Keyhole asks for expressions
+// first, in the file's order. So each gets all choices but those of the others.
 func (t *tabler) order(pattern string, found []choice) (out []choice) {
+	matchings := expressions(found)
+	for _, c := range found {
+		if len(matchings) > 1 && c.matching != "" && (c.alpn != nil || c.from != nil || c.deny != nil) {
+			t.add(c.place, "%s: of several expressions the first decides, whatever the other conditions", told(pattern))
+		}
+	}
+	for _, m := range append(matchings, "") {
+		all := t.grid(pattern, slices.DeleteFunc(slices.Clone(found), func(c choice) bool { return c.matching != "" && c.matching != m }))
+		for i := range all {
+			all[i].matching = m
+		}
+		if *t.steps > maxSteps {
+			return nil
+		}
+		out = append(out, all...)
+	}
+	return out
+}
+
+// expressions returns those of choices, each once.
+func expressions(found []choice) (all []string) {
+	for _, c := range found {
+		if c.matching != "" && !slices.Contains(all, c.matching) {
+			all = append(all, c.matching)
+		}
+	}
+	return all
+}
+
+// grid makes choices of which each protocol has one for each network: that of the first choice that
+// takes the two. Keyhole asks for protocols in the client's order, and then for the longest network.
+func (t *tabler) grid(pattern string, found []choice) (out []choice) {
 	protocols, nets := []string{""}, []netip.Prefix{}
 	for _, c := range found {
 		protocols, nets = append(protocols, c.alpn...), append(append(nets, c.from...), c.deny...)

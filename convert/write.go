@@ -222,6 +222,9 @@ func (w *writer) route(front string, names []string, c choice) {
 
 // keys returns what a route has beside its names.
 func (w *writer) keys(c choice) (keys []string) {
+	if c.matching != "" {
+		keys = append(keys, "matching: "+strconv.Quote(c.matching))
+	}
 	if c.alpn != nil {
 		all := make([]string, len(c.alpn))
 		for i, p := range c.alpn {
