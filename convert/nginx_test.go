@@ -62,6 +62,8 @@ const nginxServer = "stream {\nmap $ssl_preread_server_name $up { x.example a; }
 var nginxFiles = []conversion{
 	{name: "servers", text: nginxServer + "upstream a { least_conn; server 10.0.0.1:443 weight=5 max_conns=10;\n server origin.internal:443 backup max_conns=10; }}",
 		want: "backends:\n  a:\n    servers:\n      - {address: \"10.0.0.1:443\", weight: 5}\n      - {address: \"origin.internal:443\", backup: true}\n    balance: least_connections\n    max_connections: 10\n"},
+	{name: "a path like a variable", text: "stream { server { listen 443; ssl_preread on; proxy_pass u; } upstream u { server 'unix:/run/${X}'; } }",
+		want: "backends:\n  u:\n    servers: [\"unix:/run/$${X}\"]\n"},
 	{name: "hash", text: nginxServer + "upstream a { hash $remote_addr consistent; server [2001:db8::1]:443; server unix:/run/s; }}",
 		want: "backends:\n  a:\n    servers: [\"[2001:db8::1]:443\", \"unix:/run/s\"]\n    balance: client_hash\n"},
 	{name: "random", text: nginxServer + "upstream a { random two; server 10.0.0.1:443; }}", want: "backends:\n  a:\n    servers: [10.0.0.1:443]\n    balance: random_two\n"},

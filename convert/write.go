@@ -137,7 +137,7 @@ func (w *writer) listener(l *listener, table []entry) {
 	}
 	var names []string
 	for _, a := range l.addresses {
-		keys := []string{"address: " + strconv.Quote(a.String())}
+		keys := []string{"address: " + quoted(a.String())}
 		if w.apart {
 			names = append(names, w.unique("listener", l.name))
 			keys = slices.Insert(keys, 0, "name: "+names[len(names)-1])
@@ -223,7 +223,7 @@ func (w *writer) route(front string, names []string, c choice) {
 // keys returns what a route has beside its names.
 func (w *writer) keys(c choice) (keys []string) {
 	if c.matching != "" {
-		keys = append(keys, "matching: "+strconv.Quote(c.matching))
+		keys = append(keys, "matching: "+quoted(c.matching))
 	}
 	if c.alpn != nil {
 		all := make([]string, len(c.alpn))
@@ -349,7 +349,7 @@ func (w *writer) backends(out *strings.Builder) {
 
 // spell prints a server.
 func (s server) spell() string {
-	keys := []string{"address: " + strconv.Quote(s.address)}
+	keys := []string{"address: " + quoted(s.address)}
 	if s.weight > 1 {
 		keys = append(keys, fmt.Sprintf("weight: %d", s.weight))
 	}
@@ -409,8 +409,11 @@ func quote(s string) string {
 	if plain.MatchString(s) && !reserved[strings.ToLower(s)] {
 		return s
 	}
-	return strconv.Quote(s)
+	return quoted(s)
 }
+
+// quoted spells a text in quotes, in which ${ begins a variable.
+func quoted(s string) string { return strconv.Quote(strings.ReplaceAll(s, "${", "$${")) }
 
 // flow spells a list, or its one element.
 func flow(all []string) string {
