@@ -19,11 +19,9 @@ package convert
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 )
 
 // A Language is that of a configuration.
@@ -118,25 +116,4 @@ func Detect(text []byte) (Language, bool) {
 		return Nginx, true
 	}
 	return "", false
-}
-
-// A place is a line of a file.
-type place struct {
-	file string
-	line int
-}
-
-// notes collects what was not carried over.
-type notes struct{ all []Note }
-
-func (n *notes) add(at place, format string, args ...any) {
-	n.all = append(n.all, Note{at.file, at.line, fmt.Sprintf(format, args...)})
-}
-
-// sorted returns the notes by place, each once.
-func (n *notes) sorted() []Note {
-	slices.SortStableFunc(n.all, func(a, b Note) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
-	return slices.Compact(n.all)
 }

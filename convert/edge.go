@@ -25,7 +25,9 @@ type listener struct {
 	name      string
 	addresses []address.Address
 	rules     []rule
-	plain     bool // TLS is not read: the first rule decides
+	plain     bool     // TLS is not read: the first rule decides
+	notTLS    []begins // where clients go that do not speak TLS, the first that fits
+	max       int      // connections at once; 0: not said
 
 	allow, deny []netip.Prefix // of all its clients
 }
@@ -51,6 +53,17 @@ func (l *listener) fence() {
 		}
 		l.rules = l.rules[1:]
 	}
+}
+
+// within reports whether a network is a part of one of others.
+func within(p netip.Prefix, others []netip.Prefix) bool {
+	return slices.ContainsFunc(others, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+}
+
+// A begins is where clients go whose first bytes are a text; any text without one.
+type begins struct {
+	text string
+	to   target
 }
 
 // A rule sends the clients that fit any of its conditions to a target.
@@ -84,6 +97,7 @@ type backend struct {
 	alone   bool // an address in the place of a name
 	servers []server
 	has     map[string]bool // the servers' addresses
+	rank    int             // of the last backup
 	balance string          // Keyhole's word; empty: not said
 	retries int             // negative: not said
 	max     int             // connections to each server; 0: no limit

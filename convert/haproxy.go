@@ -11,6 +11,7 @@ import (
 type haproxy struct {
 	*notes
 	idles    map[[2]*section]time.Duration // between a frontend and a backend
+	begins   string                        // of the criterion that was read last
 	files    Files
 	edge     *edge
 	sections map[string]*section // the backends, and the listens, by name
@@ -35,7 +36,7 @@ var process = words("daemon user group uid gid chroot pidfile nbproc nbthread cp
 var asked = words("mode timeout balance retries default-server default_backend maxconn")
 
 func readHAProxy(file string, text []byte, files Files, n *notes) (*edge, error) {
-	h := &haproxy{n, map[[2]*section]time.Duration{}, files, &edge{}, map[string]*section{}, map[string]*backend{}}
+	h := &haproxy{n, map[[2]*section]time.Duration{}, "", files, &edge{}, map[string]*section{}, map[string]*backend{}}
 	all := splitSections(lexHAProxy(file, string(text)), n)
 	for _, s := range all {
 		if s.kind() == "backend" || s.kind() == "listen" {
@@ -164,7 +165,10 @@ func (h *haproxy) frontend(s *section) {
 	h.rules(s, l)
 	h.time(s, "client-fin", &h.edge.halfClose)
 	if m, ok := s.find("maxconn"); ok {
-		h.add(m.place, "maxconn %s: Keyhole's limits.connections is for all listeners together", m.word(1))
+		l.max = h.number(m.place, "maxconn", m.word(1), 10_000_000)
+		if len(l.addresses) > 1 {
+			h.add(m.place, "maxconn %s: Keyhole has a limit for each address of a frontend", m.word(1))
+		}
 	}
 }
 

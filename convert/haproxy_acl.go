@@ -1,7 +1,9 @@
 package convert
 
 import (
+	"encoding/hex"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -9,7 +11,8 @@ import (
 // An acl is what the lines of one name say together: any of them.
 type acl struct {
 	lists   [][]literal
-	unknown bool // one of the lines was not carried over
+	begins  string // its bytes, which are no TLS; empty: another condition
+	unknown bool   // one of the lines was not carried over
 }
 
 // constants are criteria with one answer for every ClientHello.
@@ -40,11 +43,13 @@ func (h *haproxy) acl(l line, acls map[string]*acl) {
 			return
 		}
 	}
+	a.begins = h.begins
 	a.lists = append(a.lists, []literal{lit})
 }
 
 // criterion reads CRITERION [FLAGS] VALUE... It reports false after a note.
 func (h *haproxy) criterion(at place, words []string) (literal, bool) {
+	h.begins = ""
 	if len(words) == 0 {
 		h.add(at, "a condition without a criterion")
 		return never, false
@@ -55,6 +60,9 @@ func (h *haproxy) criterion(at place, words []string) (literal, bool) {
 	method, values, ok := h.flags(at, words[1:])
 	if !ok {
 		return never, false
+	}
+	if payload.MatchString(words[0]) && len(values) == 1 {
+		return never, h.payload(at, method, values[0])
 	}
 	fetch, converters, _ := strings.Cut(words[0], ",")
 	if converters != "" && converters != "lower" {
@@ -79,6 +87,23 @@ func (h *haproxy) criterion(at place, words []string) (literal, bool) {
 	}
 	h.add(at, "%s: Keyhole decides by name, protocols and address of a client", strings.Join(words, " "))
 	return never, false
+}
+
+// payload is a criterion on the first bytes of a client.
+var payload = regexp.MustCompile(`^(req\.)?payload\(0,[0-9]+\)$`)
+
+// payload keeps what a client's first bytes must be. No ClientHello begins with them.
+func (h *haproxy) payload(at place, method, text string) bool {
+	if method == "bin" {
+		b, _ := hex.DecodeString(text)
+		text = string(b)
+	}
+	if text == "" || text[0] == 0x16 { // which begins a TLS record
+		h.add(at, "payload: no bytes that cannot begin TLS")
+		return false
+	}
+	h.begins = text
+	return true
 }
 
 // flags reads the flags of a criterion, and the values behind them and in the files that they name.

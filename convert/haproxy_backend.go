@@ -2,7 +2,6 @@ package convert
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -54,20 +53,6 @@ func (h *haproxy) backend(s *section) *backend {
 		h.add(s.place, "backend %s: no server that Keyhole can connect to", s.name())
 	}
 	return b
-}
-
-// number reads a number up to most. Above it, it returns most after a note, and -1 for no number.
-func (n *notes) number(at place, what, s string, most int) int {
-	i, err := strconv.Atoi(s)
-	switch {
-	case err != nil || i < 0:
-		n.add(at, "%s %s: not a number", what, s)
-		return -1
-	case i > most:
-		n.add(at, "%s %s: Keyhole takes at most %d", what, s, most)
-		return most
-	}
-	return i
 }
 
 // balances are HAProxy's words for what Keyhole does too.
@@ -168,21 +153,22 @@ func (h *haproxy) place(s *section, b *backend, srv server, l line, what string)
 	if path, ok := strings.CutPrefix(raw, "unix@"); ok || strings.HasPrefix(raw, "/") {
 		text = "unix:" + path
 	} else if host, port := hostPort(raw); port == "" {
-		h.built(l.place, what+" "+raw, "port: listen")
-		return
+		if !h.built(l.place, what+" "+raw, "port: listen") {
+			return
+		}
+		text = joined(host, "listen")
 	} else {
 		text = joined(host, port)
 	}
-	if srv.backup == 1 && !s.option("allbackups") {
-		for _, other := range b.servers {
-			srv.backup = max(srv.backup, other.backup+1)
-		}
-	}
-	if srv.backup > 1 && !h.built(l.place, what+": backup", "backup: 2") {
-		srv.backup = 1
+	if srv.backup == 1 && !s.option("allbackups") { // one after the other
+		b.rank = min(b.rank+1, maxRank)
+		srv.backup = b.rank
 	}
 	h.edge.serve(h.notes, b, srv, text)
 }
+
+// maxRank is the last that Keyhole has for backups.
+const maxRank = 100
 
 // serve adds a server to a backend, if Keyhole can connect to it.
 func (e *edge) serve(n *notes, b *backend, srv server, text string) {

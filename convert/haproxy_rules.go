@@ -89,7 +89,12 @@ func (h *haproxy) useBackend(s *section, l *listener, u line, acls map[string]*a
 	for strings.Contains(name, "%[") && !strings.Contains(name, "]") && at < len(u.words) { // an argument with blanks
 		name, at = name+u.words[at], at+1
 	}
-	lists, ok := h.condition(u.place, u.words[min(at, len(u.words)):], acls)
+	condition := u.words[min(at, len(u.words)):]
+	lists, ok := h.condition(u.place, condition, acls)
+	if text := h.notTLS(condition, acls); ok && text != "" && h.built(u.place, strings.Join(u.words, " "), "not_tls") {
+		l.notTLS = append(l.notTLS, begins{text, h.target(s, name, u.place)})
+		return
+	}
 	switch {
 	case !ok || len(lists) == 0:
 	case strings.Contains(name, "%["):
@@ -97,6 +102,17 @@ func (h *haproxy) useBackend(s *section, l *listener, u line, acls map[string]*a
 	default:
 		l.rules = append(l.rules, rule{place: u.place, when: lists, to: h.target(s, name, u.place)})
 	}
+}
+
+// notTLS returns the bytes that are the whole of a condition: { payload(0,4) SSH- }, or such an acl.
+func (h *haproxy) notTLS(condition []string, acls map[string]*acl) string {
+	switch {
+	case len(condition) == 2 && condition[0] == "if" && acls[condition[1]] != nil:
+		return acls[condition[1]].begins
+	case len(condition) > 3 && condition[0] == "if" && condition[1] == "{" && slices.Index(condition, "}") == len(condition)-1:
+		return h.begins
+	}
+	return ""
 }
 
 // dynamic reads a name such as be_%[req.ssl_sni,lower,map(/etc/names.map,other)], into a rule for

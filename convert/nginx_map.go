@@ -27,6 +27,16 @@ func (x *nginx) pass(l *listener, d directive, idle time.Duration) {
 		if b := x.backendFor(v); b != nil {
 			to = target{b, idle}
 		}
+		named := func(l literal) bool { return l.names != nil && !l.names.has[""] }
+		if v.notTLS {
+			if slices.ContainsFunc(v.when, named) {
+				continue // such a client has no name
+			}
+			if x.built(v.place, v.text, "not_tls") && len(l.notTLS) == 0 {
+				l.notTLS = []begins{{"", to}}
+			}
+			continue
+		}
 		l.rules = append(l.rules, rule{place: v.place, when: [][]literal{v.when}, to: to})
 	}
 }
@@ -34,8 +44,9 @@ func (x *nginx) pass(l *listener, d directive, idle time.Duration) {
 // A value is what a text with variables is for the clients that fit all conditions.
 type value struct {
 	place
-	when []literal
-	text string
+	when   []literal
+	text   string
+	notTLS bool // is for what is no TLS
 }
 
 var variable = regexp.MustCompile(`\$\{?([A-Za-z0-9_]+)\}?`)
@@ -47,13 +58,16 @@ func (x *nginx) expand(at place, text string, depth int) (all []value, ok bool) 
 	}
 	m := variable.FindStringSubmatchIndex(text)
 	if m == nil {
-		return []value{{at, nil, text}}, true
+		return []value{{at, nil, text, false}}, true
 	}
 	name := "$" + text[m[2]:m[3]]
 	before, after := text[:m[0]], text[m[1]:]
 	if name == "$ssl_preread_server_name" {
-		x.built(at, text, "{sni}")
-		return nil, false
+		if !x.built(at, text, "{sni}") {
+			return nil, false
+		}
+		x.add(at, "%s: private addresses are for a backend with `to` alone", text)
+		return []value{{at, nil, before + "{sni}" + strings.Replace(after, ":$server_port", ":listen", 1), false}}, true
 	}
 	source, known := x.maps[name]
 	if !known || depth > 8 || strings.Contains(after, "$") {
@@ -64,10 +78,10 @@ func (x *nginx) expand(at place, text string, depth int) (all []value, ok bool) 
 	for _, e := range entries {
 		values, known := x.expand(e.place, before+e.text+after, depth+1)
 		for _, v := range values {
-			all = append(all, value{v.place, slices.Concat(e.when, v.when), v.text})
+			all = append(all, value{v.place, slices.Concat(e.when, v.when), v.text, e.notTLS || v.notTLS})
 		}
 		if !known {
-			all = append(all, value{e.place, e.when, ""})
+			all = append(all, value{e.place, e.when, "", e.notTLS})
 		}
 		if x.values > maxValues {
 			return nil, false
@@ -85,6 +99,9 @@ type nginxEntry struct {
 
 // entries returns the lines of a map in the order in which nginx looks at them.
 func (x *nginx) entries(m directive) ([]value, bool) {
+	if m.word(1) == "$ssl_preread_protocol" {
+		return x.protocols(m)
+	}
 	read := map[string]func(m, d directive, host bool) (nginxEntry, bool){
 		"$ssl_preread_server_name": x.nameEntry, "$ssl_preread_alpn_protocols": x.alpnEntry,
 	}[m.word(1)]
@@ -95,7 +112,7 @@ func (x *nginx) entries(m directive) ([]value, bool) {
 	if x.values += len(m.block); x.values > maxValues {
 		return nil, false
 	}
-	_, hosts := first(m.block, "hostnames")
+	hosts := slices.ContainsFunc(m.block, func(d directive) bool { return d.name() == "hostnames" && len(d.words) == 1 })
 	var all []nginxEntry
 	for _, d := range m.block {
 		switch {
@@ -103,7 +120,7 @@ func (x *nginx) entries(m directive) ([]value, bool) {
 		case len(d.words) != 2:
 			x.other(d)
 		case d.name() == "default":
-			all = append(all, nginxEntry{value: value{d.place, nil, d.word(1)}, rank: 4})
+			all = append(all, nginxEntry{value: value{d.place, nil, d.word(1), false}, rank: 4})
 		default:
 			if e, ok := read(m, d, hosts); ok {
 				e.place, e.text = d.place, d.word(1)
@@ -121,12 +138,32 @@ func (x *nginx) entries(m directive) ([]value, bool) {
 	return values, true
 }
 
-func first(block []directive, name string) (directive, bool) {
-	i := slices.IndexFunc(block, func(d directive) bool { return d.name() == name && len(d.words) == 1 })
-	if i < 0 {
-		return directive{}, false
+// protocols reads a map of versions of TLS, of which Keyhole only knows whether a client speaks it.
+func (x *nginx) protocols(m directive) ([]value, bool) {
+	var tls, other, rest *value
+	for _, d := range m.block {
+		v := &value{place: d.place, text: d.word(1)}
+		switch {
+		case d.name() == "default":
+			rest = v
+		case d.name() == "":
+			other = v
+		case tls == nil:
+			tls = v
+		case tls.text != v.text:
+			x.add(d.place, "%s: Keyhole does not tell versions of TLS apart", d.name())
+		}
 	}
-	return block[i], true
+	tls, other = cmp.Or(tls, rest), cmp.Or(other, rest)
+	if tls == nil || other == nil {
+		return nil, false
+	}
+	if tls == other {
+		return []value{*tls}, true
+	}
+	no := *other
+	no.notTLS = true
+	return []value{no, *tls}, true
 }
 
 // nameEntry reads a line of a map of names.

@@ -3,9 +3,7 @@ package convert
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,14 +18,18 @@ func (e *edge) write(n *notes) (string, error) {
 		return "", err
 	}
 	w := &writer{edge: e, notes: n, idle: e.common(), names: map[*backend]string{}, taken: map[string]int{}}
+	var shared []entry
 	for _, t := range tables {
-		w.apart = w.apart || !slices.EqualFunc(t, tables[0], entry.equal)
+		w.apart = w.apart || t != nil && shared != nil && !slices.EqualFunc(t, shared, entry.equal)
+		if t != nil {
+			shared = t
+		}
 	}
 	for i, l := range e.listeners {
 		w.listener(l, tables[i])
 	}
-	if len(tables) > 0 && !w.apart {
-		w.table("", tables[0])
+	if !w.apart {
+		w.table("", shared)
 	}
 	if !w.leads {
 		return "", ErrNothing
@@ -73,8 +75,12 @@ func (e *edge) prune(n *notes) {
 // own reports whether a server's address may be one of the edge's listeners.
 func (e *edge) own(s string) bool {
 	a, _ := address.ParseServer(s) // it was read before
+	host, same := strings.CutSuffix(s, ":listen")
 	for _, l := range e.listeners {
 		for _, b := range l.addresses {
+			if same {
+				a, _ = address.ParseServer(fmt.Sprintf("%s:%d", host, b.Port))
+			}
 			if address.LeadsTo(a, b, false) {
 				return true
 			}
@@ -88,17 +94,29 @@ func (e *edge) tables(n *notes) (tables [][]entry, err error) {
 	steps := 0
 	var kept []*listener
 	for _, l := range e.listeners {
-		if l.plain && !n.built(l.place, strings.TrimSpace("port without TLS "+l.name), "protocol: tcp") {
-			continue
-		}
-		t, err := l.table(n, &steps)
-		if err != nil {
+		var t []entry
+		if l.plain {
+			if !n.built(l.place, strings.TrimSpace("port without TLS "+l.name), "protocol: tcp") || l.only(n).backend == nil {
+				continue
+			}
+		} else if t, err = l.table(n, &steps); err != nil {
 			return nil, err
 		}
 		kept, tables = append(kept, l), append(tables, t)
 	}
 	e.listeners = kept
 	return tables, nil
+}
+
+// only returns where all clients of a listener go that reads no TLS.
+func (l *listener) only(n *notes) target {
+	for _, r := range l.rules {
+		if len(r.conditions()[0]) == 0 {
+			return r.to
+		}
+		n.add(r.place, "a port without TLS has one backend")
+	}
+	return target{}
 }
 
 func (e entry) equal(o entry) bool {
@@ -130,7 +148,18 @@ func (w *writer) listener(l *listener, table []entry) {
 			own = append(own, list.key+": "+flow(networks(list.nets)))
 		}
 	}
-	if w.apart {
+	if l.max > 0 {
+		own = append(own, fmt.Sprintf("limits: {connections: %d}", l.max))
+	}
+	if l.plain {
+		own = append(own, "protocol: tcp")
+		own = append(own, w.keys(choice{to: l.only(&notes{})})...)
+	}
+	if l.notTLS != nil {
+		own = append(own, "not_tls: ["+strings.Join(w.notTLS(l), ", ")+"]")
+	}
+	apart := w.apart && !l.plain
+	if apart {
 		for _, o := range w.otherwise(table) {
 			own = append(own, o.key+": "+o.value)
 		}
@@ -138,15 +167,33 @@ func (w *writer) listener(l *listener, table []entry) {
 	var names []string
 	for _, a := range l.addresses {
 		keys := []string{"address: " + quoted(a.String())}
-		if w.apart {
+		if apart {
 			names = append(names, w.unique("listener", l.name))
 			keys = slices.Insert(keys, 0, "name: "+names[len(names)-1])
 		}
 		fmt.Fprintf(&w.listen, "  - {%s}\n", strings.Join(append(keys, own...), ", "))
 	}
-	if w.apart {
+	if apart {
 		w.table("listen: "+flow(names)+", ", table)
 	}
+}
+
+// protocolNames are texts that are names to Keyhole.
+var protocolNames = words("http openvpn xmpp socks stun postgres")
+
+// notTLS returns the elements for clients that do not speak TLS.
+func (w *writer) notTLS(l *listener) (all []string) {
+	for _, b := range l.notTLS {
+		keys := w.keys(choice{to: b.to})
+		switch {
+		case protocolNames[b.text]:
+			keys = slices.Insert(keys, 0, "begins: {text: "+b.text+"}")
+		case b.text != "":
+			keys = slices.Insert(keys, 0, "begins: "+quoted(b.text))
+		}
+		all = append(all, "{"+strings.Join(keys, ", ")+"}")
+	}
+	return all
 }
 
 // table prints the routes of a table, each with the keys in front.
@@ -292,133 +339,4 @@ func (w *writer) otherwise(table []entry) (all []setting) {
 		all = append(all, setting{"no_sni", "{" + strings.Join(w.keys(none), ", ") + "}"})
 	}
 	return all
-}
-
-// settings prints the timeouts and limits that the file has.
-func (w *writer) settings(out *strings.Builder) {
-	var times []string
-	for _, t := range []struct {
-		key string
-		d   time.Duration
-	}{{"hello", w.edge.hello}, {"connect", w.edge.connect}, {"idle", w.idle}, {"half_close", w.edge.halfClose}} {
-		if t.d != 0 {
-			times = append(times, t.key+": "+spellDuration(t.d))
-		}
-	}
-	if times != nil {
-		fmt.Fprintf(out, "timeouts: {%s}\n", strings.Join(times, ", "))
-	}
-	if w.edge.connections != 0 {
-		fmt.Fprintf(out, "limits: {connections: %d}\n", w.edge.connections)
-	}
-}
-
-// backends prints the backends that a route leads to.
-func (w *writer) backends(out *strings.Builder) {
-	head := "backends:\n"
-	for _, b := range w.edge.backends {
-		name := w.names[b]
-		if name == "" || b.alone {
-			continue
-		}
-		servers := make([]string, len(b.servers))
-		for i, s := range b.servers {
-			servers[i] = s.spell()
-		}
-		fmt.Fprintf(out, "%s  %s:\n", head, name)
-		head = ""
-		if line := "    servers: [" + strings.Join(servers, ", ") + "]\n"; len(line) < 100 {
-			out.WriteString(line)
-		} else {
-			out.WriteString("    servers:\n      - " + strings.Join(servers, "\n      - ") + "\n")
-		}
-		if b.balance != "" {
-			fmt.Fprintf(out, "    balance: %s\n", b.balance)
-		}
-		if b.retries >= 0 {
-			fmt.Fprintf(out, "    retries: %d\n", b.retries)
-		}
-		if b.max > 0 {
-			fmt.Fprintf(out, "    max_connections: %d\n", b.max)
-		}
-		if b.proxy != "" {
-			fmt.Fprintf(out, "    proxy_protocol: %s\n", b.proxy)
-		}
-	}
-}
-
-// spell prints a server.
-func (s server) spell() string {
-	keys := []string{"address: " + quoted(s.address)}
-	if s.weight > 1 {
-		keys = append(keys, fmt.Sprintf("weight: %d", s.weight))
-	}
-	switch {
-	case s.backup == 1:
-		keys = append(keys, "backup: true")
-	case s.backup > 1:
-		keys = append(keys, fmt.Sprintf("backup: %d", s.backup))
-	}
-	if len(keys) == 1 {
-		return quote(s.address)
-	}
-	return "{" + strings.Join(keys, ", ") + "}"
-}
-
-// name returns the name of a backend, as Keyhole takes it.
-func (w *writer) name(b *backend) string {
-	if name, ok := w.names[b]; ok {
-		return name
-	}
-	if b.alone {
-		w.names[b] = quote(b.name)
-		return w.names[b]
-	}
-	w.names[b] = w.unique("backend", b.name)
-	return w.names[b]
-}
-
-// unique returns a name as Keyhole takes it, that no other of its kind has yet.
-func (w *writer) unique(kind, s string) string {
-	s = strings.Map(func(r rune) rune {
-		if plainName.MatchString(string(r)) {
-			return r
-		}
-		return '-'
-	}, s)
-	if _, err := netip.ParseAddr(s); err == nil || s == "" {
-		s = kind + "-" + s
-	}
-	name := s
-	for w.taken[kind+" "+name] > 0 {
-		w.taken[kind+" "+s]++
-		name = fmt.Sprintf("%s-%d", s, w.taken[kind+" "+s])
-	}
-	w.taken[kind+" "+name]++
-	return quote(name)
-}
-
-var (
-	plainName = regexp.MustCompile(`^[A-Za-z0-9._-]$`)
-	plain     = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9_.-]*(/[0-9.]+)?|[0-9]{1,3}(\.[0-9]{1,3}){3}[:/][0-9]+)$`)
-	reserved  = words("true false yes no on off y n null")
-)
-
-// quote spells a text in YAML.
-func quote(s string) string {
-	if plain.MatchString(s) && !reserved[strings.ToLower(s)] {
-		return s
-	}
-	return quoted(s)
-}
-
-// quoted spells a text in quotes, in which ${ begins a variable.
-func quoted(s string) string { return strconv.Quote(strings.ReplaceAll(s, "${", "$${")) }
-
-// flow spells a list, or its one element.
-func flow(all []string) string {
-	if len(all) == 1 {
-		return all[0]
-	}
-	return "[" + strings.Join(all, ", ") + "]"
 }

@@ -1,5 +1,47 @@
 package convert
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// A place is a line of a file.
+type place struct {
+	file string
+	line int
+}
+
+// notes collects what was not carried over.
+type notes struct{ all []Note }
+
+func (n *notes) add(at place, format string, args ...any) {
+	n.all = append(n.all, Note{at.file, at.line, fmt.Sprintf(format, args...)})
+}
+
+// sorted returns the notes by place, each once.
+func (n *notes) sorted() []Note {
+	slices.SortStableFunc(n.all, func(a, b Note) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return slices.Compact(n.all)
+}
+
+// number reads a number up to most. Above it, it returns most after a note, and -1 for no number.
+func (n *notes) number(at place, what, s string, most int) int {
+	i, err := strconv.Atoi(s)
+	switch {
+	case err != nil || i < 0:
+		n.add(at, "%s %s: not a number", what, s)
+		return -1
+	case i > most:
+		n.add(at, "%s %s: Keyhole takes at most %d", what, s, most)
+		return most
+	}
+	return i
+}
+
 // later has the keys that Keyhole refuses today, and why a line that needs one is not carried over.
 // A key that is built leaves this table, and is printed from then on.
 var later = map[string]string{
@@ -11,7 +53,6 @@ var later = map[string]string{
 	"not_tls":             "what is no TLS has no routes yet",
 	"port: listen":        "servers that take the listener's port are not supported yet",
 	"{sni}":               "servers that are found by the name are not supported yet",
-	"backup: 2":           "backups share, HAProxy uses its first one alone; ranks are not supported yet",
 }
 
 // built reports whether Keyhole takes a key, and notes what is lost without it.
