@@ -3,6 +3,8 @@ package convert
 import (
 	"slices"
 	"strings"
+
+	"keyhole/address"
 )
 
 // target returns where a frontend sends clients by the name of a backend.
@@ -153,9 +155,6 @@ func (h *haproxy) place(s *section, b *backend, srv server, l line, what string)
 	if path, ok := strings.CutPrefix(raw, "unix@"); ok || strings.HasPrefix(raw, "/") {
 		text = "unix:" + path
 	} else if host, port := hostPort(raw); port == "" {
-		if !h.built(l.place, what+" "+raw, "port: listen") {
-			return
-		}
 		text = joined(host, "listen")
 	} else {
 		text = joined(host, port)
@@ -172,20 +171,23 @@ const maxRank = 100
 
 // serve adds a server to a backend, if Keyhole can connect to it.
 func (e *edge) serve(n *notes, b *backend, srv server, text string) {
-	address, err := serverAddress(text)
+	a, err := serverAddress(text)
 	switch {
 	case err != nil:
 		n.add(srv.place, "%v", err)
 		return
-	case b.has[address]:
-		n.add(srv.place, "server %s is in the backend already", address)
+	case address.IsSNI(a) && !b.alone:
+		n.add(srv.place, "server %s: is no server of HAProxy or nginx", a)
+		return
+	case b.has[a]:
+		n.add(srv.place, "server %s is in the backend already", a)
 		return
 	}
 	if b.has == nil {
 		b.has = map[string]bool{}
 	}
-	b.has[address] = true
-	srv.address = address
+	b.has[a] = true
+	srv.address = a
 	srv.weight = min(max(srv.weight, 0), 256)
 	b.servers = append(b.servers, srv)
 }

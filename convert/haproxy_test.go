@@ -126,6 +126,8 @@ var haproxyFiles = []conversion{
 			"    balance: least_connections\n    retries: 2\n    max_connections: 10\n"},
 	{name: "IPv6 and unix", text: haproxyFront + "backend a\n server s1 2001:db8::1:443\n server s2 [2001:db8::2]:443\n server s3 unix@/run/s\n server s4 /run/t\n server s5 ipv4@10.0.0.1:1",
 		want: "backends:\n  a:\n    servers: [\"[2001:db8::1]:443\", \"[2001:db8::2]:443\", \"unix:/run/s\", \"unix:/run/t\", 10.0.0.1:1]\n"},
+	{name: "the client's port", text: haproxyFront + "backend a\n server s1 10.0.0.1\n server s2 [2001:db8::2] backup\n server s3 {sni}:443",
+		want: "backends:\n  a:\n    servers: [\"10.0.0.1:listen\", {address: \"[2001:db8::2]:listen\", backup: true}]\n", notes: []string{"f:7: server {sni}:443"}},
 	{name: "default-server", text: "defaults\n default-server weight 2 inter 3s\n" + haproxyFront + "backend a\n server s 10.0.0.1:443\n server t 10.0.0.2:443 weight 9",
 		want: "backends:\n  a:\n    servers: [{address: \"10.0.0.1:443\", weight: 2}, {address: \"10.0.0.2:443\", weight: 9}]\n"},
 	{name: "left out", text: haproxyFront + "backend a\n server s 10.0.0.1:443\n server t 10.0.0.2:443 disabled\n server u 10.0.0.3:443 weight 0\n server v 10.0.0.4:443 ssl\n server w 10.0.0.5:443 check",

@@ -63,10 +63,7 @@ func (x *nginx) expand(at place, text string, depth int) (all []value, ok bool) 
 	name := "$" + text[m[2]:m[3]]
 	before, after := text[:m[0]], text[m[1]:]
 	if name == "$ssl_preread_server_name" {
-		if !x.built(at, text, "{sni}") {
-			return nil, false
-		}
-		x.add(at, "%s: private addresses are for a backend with `to` alone", text)
+		x.add(at, "%s: private addresses are refused unless `to` of a backend names them", text)
 		return []value{{at, nil, before + "{sni}" + strings.Replace(after, ":$server_port", ":listen", 1), false}}, true
 	}
 	source, known := x.maps[name]

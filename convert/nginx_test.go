@@ -34,6 +34,8 @@ var nginxRules = []conversion{
 	{name: "no file", text: nameMap + "include names.map; x.example a; }", want: goesToA, notes: []string{"f:3: open names.map"}},
 	{name: "addresses", text: nameMap + "x.example 10.0.0.9:443; y.example origin.internal:8443; z.example unix:/run/z; w.example 10.0.0.9:443; }",
 		want: "  - {sni: [x.example, w.example], backend: 10.0.0.9:443}\n  - {sni: y.example, backend: \"origin.internal:8443\"}\n  - {sni: z.example, backend: \"unix:/run/z\"}\n"},
+	{name: "the name itself", text: "map $ssl_preread_server_name $up { x.example a; default $ssl_preread_server_name:$server_port; }", want: "  - {sni: x.example, backend: a}\ndefault: {backend: \"{sni}:listen\"}\n",
+		notes: []string{"f:2: $ssl_preread_server_name:$server_port: private addresses"}},
 	{name: "not an address", text: nameMap + "x.example a; y.example nowhere; }", want: "  - {sni: x.example, backend: a}\n",
 		notes: []string{"f:3: server nowhere: missing port"}},
 	{name: "map of a map", text: "map $ssl_preread_server_name $one { x.example $two; default b; }\nmap $ssl_preread_alpn_protocols $up0 { acme-tls/1 c; default a; }\nmap $ssl_preread_server_name $up { x.example $up0; default $one; }",

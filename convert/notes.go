@@ -51,8 +51,6 @@ var later = map[string]string{
 	"proxy_protocol_from": "PROXY headers of clients are not supported yet",
 	"protocol: tcp":       "ports without TLS are not supported yet",
 	"not_tls":             "what is no TLS has no routes yet",
-	"port: listen":        "servers that take the listener's port are not supported yet",
-	"{sni}":               "servers that are found by the name are not supported yet",
 }
 
 // built reports whether Keyhole takes a key, and notes what is lost without it.

@@ -126,19 +126,8 @@ func (e *edge) listen(n *notes, l *listener, at place, host, port string) {
 // serverAddress returns an address in Keyhole's form, if it is a server's.
 func serverAddress(s string) (string, error) {
 	a, err := address.ParseServer(s)
-	if host, ok := strings.CutSuffix(s, ":listen"); ok {
-		a, err = address.ParseServer(host + ":443")
-		a.Port = 0
-	}
-	rest, named := strings.CutPrefix(s, "{sni}") // which text may follow
-	if _, rerr := address.ParseServer("x" + rest); named && rerr == nil {
-		return s, nil
-	}
 	if err != nil {
 		return "", fmt.Errorf("server %s: %w", s, err)
-	}
-	if a.Port == 0 && a.Path == "" {
-		return strings.TrimSuffix(a.String(), ":0") + ":listen", nil
 	}
 	return a.String(), nil
 }

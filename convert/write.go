@@ -75,12 +75,8 @@ func (e *edge) prune(n *notes) {
 // own reports whether a server's address may be one of the edge's listeners.
 func (e *edge) own(s string) bool {
 	a, _ := address.ParseServer(s) // it was read before
-	host, same := strings.CutSuffix(s, ":listen")
 	for _, l := range e.listeners {
 		for _, b := range l.addresses {
-			if same {
-				a, _ = address.ParseServer(fmt.Sprintf("%s:%d", host, b.Port))
-			}
 			if address.LeadsTo(a, b, false) {
 				return true
 			}
