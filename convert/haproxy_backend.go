@@ -25,9 +25,6 @@ func (h *haproxy) target(front *section, name string, at place) target {
 	return target{b, h.idle(front, s)}
 }
 
-var backendWords = words("mode timeout balance retries default-server default_backend maxconn server bind acl " +
-	"use_backend use-server tcp-request")
-
 // backend reads a backend, or the side of a listen that has servers.
 func (h *haproxy) backend(s *section) *backend {
 	b := &backend{place: s.place, name: s.name(), retries: -1}
