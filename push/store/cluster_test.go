@@ -27,6 +27,7 @@ func publishThrough(t *testing.T, stores ...*Store) *traffic {
 	tr := &traffic{}
 	ctx, stop := context.WithCancel(context.Background())
 	tr.stop = stop
+	t.Cleanup(func() { tr.end() }) // of a test that failed meanwhile
 	for n, s := range stores {
 		for worker := range 3 {
 			tr.done.Go(func() {
@@ -82,7 +83,7 @@ func TestP6NothingIsLostWhenAServerOfTheClusterIsKilled(t *testing.T) {
 	}{
 		{"stream's leader", func() string { return c.settled(a).Leader }},
 		{"consumer's server", func() string { return c.consumerServer(a) }},
-		{"server that a node is connected to", func() string { return b.nc.ConnectedServerName() }},
+		{"server that a node is connected to", func() string { return c.nodeServer(b) }},
 	}
 	soak := soakTime(t)
 	end := time.Now().Add(soak)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -182,17 +183,32 @@ func (c *cluster) settled(s *Store) *jetstream.ClusterInfo {
 }
 
 // consumerServer is where the consumer that was made last lives.
-func (c *cluster) consumerServer(s *Store) string {
+func (c *cluster) consumerServer(s *Store) (name string) {
 	c.t.Helper()
-	var newest *jetstream.ConsumerInfo
-	list := s.streams[messageStream].ListConsumers(within(c.t, patience))
-	for info := range list.Info() {
-		if newest == nil || info.Created.After(newest.Created) {
-			newest = info
+	eventually(c.t, "the consumer's server is known", func() bool {
+		var newest *jetstream.ConsumerInfo
+		// Asked anew: while the servers elect who leads them all, nobody answers.
+		list := s.streams[messageStream].ListConsumers(within(c.t, 10*time.Second))
+		for info := range list.Info() {
+			if newest == nil || info.Created.After(newest.Created) {
+				newest = info
+			}
 		}
-	}
-	if newest == nil || list.Err() != nil {
-		c.t.Fatalf("no consumer: %v", list.Err())
-	}
-	return newest.Cluster.Leader
+		if newest == nil || list.Err() != nil {
+			return false
+		}
+		name = newest.Cluster.Leader
+		return name != ""
+	})
+	return name
+}
+
+// nodeServer is the server that a store is connected to.
+func (c *cluster) nodeServer(s *Store) (name string) {
+	c.t.Helper()
+	eventually(c.t, "the node is connected", func() bool {
+		name = s.nc.ConnectedServerName()
+		return name != ""
+	})
+	return name
 }
