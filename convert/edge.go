@@ -3,6 +3,7 @@ package convert
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"keyhole/address"
@@ -29,8 +30,16 @@ type listener struct {
 	notTLS    []begins // where clients go that do not speak TLS, the first that fits
 	max       int      // connections at once; 0: not said
 
-	allow, deny []netip.Prefix // of all its clients
+	allow, deny []netip.Prefix                     // of all its clients
+	proxies     map[address.Address][]netip.Prefix // that begin with a PROXY header, by the address they come to
 }
+
+func newListener(at place, name string) *listener {
+	return &listener{place: at, name: name, proxies: map[address.Address][]netip.Prefix{}}
+}
+
+// everybody is every address.
+var everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 // fence makes the rules that reject by address alone, before all others, a list of the listener.
 func (l *listener) fence() {
@@ -104,12 +113,18 @@ type backend struct {
 	proxy   string          // v1, v2; empty: none
 }
 
+// byName reports whether the name that a client asks for is the name of its server.
+func (b *backend) byName() bool {
+	return b != nil && len(b.servers) > 0 && strings.HasPrefix(b.servers[0].address, "{sni}")
+}
+
 // A server is one address of a backend.
 type server struct {
 	place
 	address string
-	weight  int // 0: not said
-	backup  int // its rank; 0: no backup
+	weight  int    // 0: not said
+	backup  int    // its rank; 0: no backup
+	proxy   string // the PROXY header that it expects: v1, v2; empty: none
 }
 
 // literals returns the lists of conditions of r, at least one.

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,7 +146,7 @@ func (h *haproxy) frontend(s *section) {
 		h.add(s.place, "%s %s: mode %s, Keyhole passes TLS and TCP through and reads no HTTP", s.kind(), s.name(), m.word(1))
 		return
 	}
-	l := &listener{place: s.place, name: s.name()}
+	l := newListener(s.place, s.name())
 	h.edge.listeners = append(h.edge.listeners, l)
 	binds := 0
 	for _, b := range s.lines {
@@ -180,13 +181,14 @@ var (
 
 // bind reads the addresses of a bind line.
 func (h *haproxy) bind(l *listener, b line) {
+	var proxies []netip.Prefix
 	for i := 2; i < len(b.words); i++ {
 		switch w := b.words[i]; {
 		case w == "ssl":
 			h.add(b.place, "bind %s: ssl ends TLS here, which Keyhole never does", b.word(1))
 			return
 		case w == "accept-proxy":
-			h.built(b.place, "bind "+w, "proxy_protocol_from")
+			proxies = everybody
 		case quietValue[w]:
 			i++
 		case !quiet[w]:
@@ -196,6 +198,6 @@ func (h *haproxy) bind(l *listener, b line) {
 	for a := range strings.SplitSeq(b.word(1), ",") {
 		a = strings.TrimPrefix(strings.TrimPrefix(a, "ipv4@"), "ipv6@")
 		host, port := hostPort(a)
-		h.edge.listen(h.notes, l, b.place, host, port)
+		h.edge.listen(h.notes, l, b.place, host, port, proxies)
 	}
 }

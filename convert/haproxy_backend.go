@@ -73,7 +73,7 @@ func (h *haproxy) balance(l line) string {
 }
 
 var (
-	serverQuiet = words("enabled non-stick no-check no-send-proxy no-send-proxy-v2 no-backup no-ssl tfo check-ssl " +
+	serverQuiet = words("enabled non-stick no-check no-backup no-ssl tfo check-ssl " +
 		"check-send-proxy resolve-prefer resolvers init-addr id cookie inter fastinter downinter rise fall port addr " +
 		"slowstart on-error on-marked-down on-marked-up observe error-limit agent-check agent-port agent-inter")
 	serverValue = words("resolvers init-addr id cookie inter fastinter downinter rise fall port addr on-error " +
@@ -109,9 +109,11 @@ func (h *haproxy) server(s *section, b *backend, l line) {
 		case w == "check":
 			h.built(l.place, what+": check", "health")
 		case w == "send-proxy":
-			h.proxy(b, l.place, what+": "+w, "v1")
+			srv.proxy = "v1"
 		case w == "send-proxy-v2":
-			h.proxy(b, l.place, what+": "+w, "v2")
+			srv.proxy = "v2"
+		case w == "no-send-proxy" || w == "no-send-proxy-v2":
+			srv.proxy = ""
 		case w == "disabled" || w == "ssl":
 			h.add(l.place, "%s: %s, it is left out", what, w)
 			out = true
@@ -131,18 +133,6 @@ func (n *notes) most(b *backend, at place, what, value string) {
 		n.add(at, "%s %s: Keyhole has one for all servers, here the largest", what, value)
 	}
 	b.max = max(b.max, i)
-}
-
-// proxy sets the PROXY header that the servers of a backend get.
-func (n *notes) proxy(b *backend, at place, what, version string) {
-	if !n.built(at, what, "proxy_protocol") {
-		return
-	}
-	if b.proxy != "" && b.proxy != version {
-		n.add(at, "%s: Keyhole sends one kind to all servers of a backend", what)
-		return
-	}
-	b.proxy = version
 }
 
 // place adds a server with its address to a backend.
@@ -184,6 +174,13 @@ func (e *edge) serve(n *notes, b *backend, srv server, text string) {
 		b.has = map[string]bool{}
 	}
 	b.has[a] = true
+	if len(b.servers) == 0 {
+		b.proxy = srv.proxy
+	}
+	if b.proxy != srv.proxy {
+		n.add(srv.place, "server %s: gets another PROXY header than the first of its backend, it is left out", a)
+		return
+	}
 	srv.address = a
 	srv.weight = min(max(srv.weight, 0), 256)
 	b.servers = append(b.servers, srv)

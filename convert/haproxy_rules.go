@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,12 @@ func (h *haproxy) rules(s *section, l *listener) {
 	} else if s.kind() == "listen" {
 		l.rules = append(l.rules, rule{place: s.place, to: h.target(s, s.name(), s.place)})
 	}
+	if l.plain && l.notTLS != nil { // bytes are looked at, and all others go one way, TLS or not
+		l.plain = false
+		if last := l.rules[max(0, len(l.rules)-1):]; len(last) > 0 && last[0].when == nil {
+			l.notTLS = append(l.notTLS, begins{"", last[0].to})
+		}
+	}
 }
 
 // reads reports whether a frontend looks at a ClientHello.
@@ -55,6 +62,9 @@ func (h *haproxy) request(l *listener, t line, acls map[string]*acl, passed map[
 	switch {
 	case kind == "inspect-delay":
 		h.timeout(t.place, "inspect-delay", action, time.Millisecond, &h.edge.hello)
+		return
+	case action == "expect-proxy" && t.word(3) == "layer4":
+		h.expect(l, t, acls)
 		return
 	case action != "accept" && action != "reject":
 		if action != "capture" { // is for the log
@@ -83,6 +93,28 @@ func (h *haproxy) request(l *listener, t line, acls map[string]*acl, passed map[
 	}
 }
 
+// expect reads the clients that begin with a PROXY header.
+func (h *haproxy) expect(l *listener, t line, acls map[string]*acl) {
+	lists, ok := h.condition(t.place, t.words[4:], acls)
+	var from []netip.Prefix
+	for _, list := range lists {
+		switch {
+		case len(list) == 0:
+			from = append(from, everybody...)
+		case len(list) == 1 && list[0].from != nil && !list[0].not:
+			from = append(from, list[0].from...)
+		default:
+			h.add(t.place, "expect-proxy: Keyhole knows proxies by their addresses")
+			return
+		}
+	}
+	for _, a := range l.addresses {
+		if ok && l.proxies[a] == nil {
+			l.proxies[a] = from
+		}
+	}
+}
+
 // useBackend reads a use_backend line. Its name may be an expression.
 func (h *haproxy) useBackend(s *section, l *listener, u line, acls map[string]*acl) {
 	name, at := u.word(1), 2
@@ -91,7 +123,7 @@ func (h *haproxy) useBackend(s *section, l *listener, u line, acls map[string]*a
 	}
 	condition := u.words[min(at, len(u.words)):]
 	lists, ok := h.condition(u.place, condition, acls)
-	if text := h.notTLS(condition, acls); ok && text != "" && h.built(u.place, strings.Join(u.words, " "), "not_tls") {
+	if text := h.notTLS(condition, acls); ok && text != "" {
 		l.notTLS = append(l.notTLS, begins{text, h.target(s, name, u.place)})
 		return
 	}

@@ -14,9 +14,11 @@ type nginx struct {
 	edge      *edge
 	maps      map[string]directive // by the variable they set, with its $
 	upstreams map[string]*backend
-	addresses map[string]*backend // of targets without an upstream
-	shared    directive           // the stream block
-	values    int                 // that maps have been asked for
+	addresses map[string]*backend   // of targets without an upstream
+	proxied   map[*backend]*backend // those with a PROXY header, by those without
+	shared    directive             // the stream block
+	headers   bool                  // servers get a PROXY header, from the server block that is read
+	values    int                   // that maps have been asked for
 }
 
 // nginxProcess has directives of the process and its logs, and others that change no connection's way.
@@ -33,7 +35,7 @@ func readNginx(file string, text []byte, files Files, n *notes) (*edge, error) {
 		return nil, err
 	}
 	x := &nginx{notes: n, edge: &edge{}, maps: map[string]directive{}, upstreams: map[string]*backend{},
-		addresses: map[string]*backend{}}
+		addresses: map[string]*backend{}, proxied: map[*backend]*backend{}}
 	var servers []directive
 	for _, d := range all {
 		switch d.name() {
@@ -77,7 +79,7 @@ func (x *nginx) other(d directive) {
 
 // looked are directives that are looked up where they matter.
 var looked = words("listen proxy_pass proxy_timeout proxy_connect_timeout preread_timeout ssl_preread proxy_protocol " +
-	"proxy_next_upstream proxy_next_upstream_tries allow deny")
+	"proxy_next_upstream proxy_next_upstream_tries allow deny set_real_ip_from")
 
 // setting reads a directive that stands in stream or server.
 func (x *nginx) setting(d directive) {
@@ -86,12 +88,6 @@ func (x *nginx) setting(d directive) {
 		x.timeout(d.place, d.name(), v, time.Second, &x.edge.connect)
 	case "preread_timeout":
 		x.timeout(d.place, d.name(), v, time.Second, &x.edge.hello)
-	case "proxy_protocol":
-		if v == "on" {
-			x.built(d.place, d.name(), "proxy_protocol")
-		}
-	case "set_real_ip_from":
-		x.built(d.place, d.name(), "proxy_protocol_from")
 	case "proxy_next_upstream_tries", "proxy_next_upstream":
 		if v == "off" || v == "1" {
 			x.add(d.place, "%s %s: write `retries: 0` in each backend", d.name(), v)
@@ -105,11 +101,11 @@ func (x *nginx) setting(d directive) {
 
 // server reads one server block of the stream.
 func (x *nginx) server(s directive) {
-	l := &listener{place: s.place}
+	l := newListener(s.place, "")
 	x.edge.listeners = append(x.edge.listeners, l)
 	for _, d := range s.block {
 		if d.name() == "listen" {
-			x.listen(l, d)
+			x.listen(l, d, x.proxies(s))
 		}
 	}
 	pass, ok := s.last("proxy_pass")
@@ -122,14 +118,34 @@ func (x *nginx) server(s directive) {
 	for _, d := range s.block {
 		x.setting(d)
 	}
-	preread, ok := s.last("ssl_preread")
-	if !ok {
-		preread, _ = x.shared.last("ssl_preread")
-	}
-	l.plain = preread.word(1) != "on"
+	l.plain = x.of(s, "ssl_preread").word(1) != "on"
 	x.access(l, s)
 	l.fence()
+	x.headers = x.of(s, "proxy_protocol").word(1) == "on"
 	x.pass(l, pass, x.idle(s))
+}
+
+// of returns the last directive of a name in a server block, or in the stream.
+func (x *nginx) of(s directive, name string) directive {
+	d, ok := s.last(name)
+	if !ok {
+		d, _ = x.shared.last(name)
+	}
+	return d
+}
+
+// proxies returns the peers whose PROXY headers nginx believes.
+func (x *nginx) proxies(s directive) (from []netip.Prefix) {
+	for _, d := range slices.Concat(s.block, x.shared.block) {
+		if d.name() == "set_real_ip_from" {
+			p, ok := prefixes(d.words[1:])
+			if !ok {
+				x.add(d.place, "set_real_ip_from %s: neither an address nor a network", d.word(1))
+			}
+			from = append(from, p...)
+		}
+	}
+	return from
 }
 
 // access reads the allow and deny lines of a server, or of the stream if it has none. The first that
@@ -168,18 +184,15 @@ func (x *nginx) access(l *listener, s directive) {
 
 // idle returns how long a connection of a server block may be silent, or 0 if the file does not say.
 func (x *nginx) idle(s directive) (idle time.Duration) {
-	d, ok := s.last("proxy_timeout")
-	if !ok {
-		d, ok = x.shared.last("proxy_timeout")
-	}
-	if ok {
+	if d := x.of(s, "proxy_timeout"); d.words != nil {
 		x.timeout(d.place, d.name(), d.word(1), time.Second, &idle)
 	}
 	return idle
 }
 
 // listen reads `listen ADDRESS WORD...`.
-func (x *nginx) listen(l *listener, d directive) {
+func (x *nginx) listen(l *listener, d directive, believed []netip.Prefix) {
+	var proxies []netip.Prefix
 	for _, w := range d.words[min(2, len(d.words)):] {
 		key, _, _ := strings.Cut(w, "=")
 		switch key {
@@ -187,7 +200,11 @@ func (x *nginx) listen(l *listener, d directive) {
 			x.add(d.place, "listen %s %s: Keyhole forwards TLS over TCP and ends none", d.word(1), w)
 			return
 		case "proxy_protocol":
-			x.built(d.place, "listen "+w, "proxy_protocol_from")
+			if proxies = believed; proxies == nil {
+				proxies = everybody
+			} else {
+				x.add(d.place, "listen %s: nginx takes a header from others than set_real_ip_from too, and believes it not", w)
+			}
 		case "reuseport", "backlog", "ipv6only", "so_keepalive", "bind", "rcvbuf", "sndbuf", "fastopen", "deferred", "default_server":
 		default:
 			x.add(d.place, "listen %s: has no equal", w)
@@ -197,7 +214,7 @@ func (x *nginx) listen(l *listener, d directive) {
 	if port == "" { // a port alone, since stream has no default port
 		host, port = "", host
 	}
-	x.edge.listen(x.notes, l, d.place, host, port)
+	x.edge.listen(x.notes, l, d.place, host, port, proxies)
 }
 
 // nginxBalances are directives of an upstream for what Keyhole does too.

@@ -28,11 +28,11 @@ func (x *nginx) pass(l *listener, d directive, idle time.Duration) {
 			to = target{b, idle}
 		}
 		named := func(l literal) bool { return l.names != nil && !l.names.has[""] }
-		if v.notTLS {
+		if v.notTLS && !l.plain {
 			if slices.ContainsFunc(v.when, named) {
 				continue // such a client has no name
 			}
-			if x.built(v.place, v.text, "not_tls") && len(l.notTLS) == 0 {
+			if len(l.notTLS) == 0 {
 				l.notTLS = []begins{{"", to}}
 			}
 			continue
@@ -217,25 +217,36 @@ func (x *nginx) alpnEntry(_, d directive, _ bool) (e nginxEntry, ok bool) {
 
 // backendFor returns the backend of a value: an upstream or an address. Nothing is nil.
 func (x *nginx) backendFor(v value) *backend {
-	if b := x.upstreams[v.text]; b != nil {
-		if len(b.servers) == 0 {
-			return nil
+	b := x.upstreams[v.text]
+	if b == nil && v.text != "" {
+		if b = x.addresses[v.text]; b == nil {
+			b = &backend{place: v.place, alone: true, retries: -1}
+			x.edge.serve(x.notes, b, server{place: v.place}, nginxAddress(v.text))
+			x.addresses[v.text] = b
+			x.edge.backends = append(x.edge.backends, b)
 		}
-		return b
 	}
-	if v.text == "" {
+	if b == nil || len(b.servers) == 0 {
 		return nil
 	}
-	b := x.addresses[v.text]
-	if b == nil {
-		b = &backend{place: v.place, alone: true, retries: -1}
-		x.edge.serve(x.notes, b, server{place: v.place}, nginxAddress(v.text))
-		x.addresses[v.text] = b
-		x.edge.backends = append(x.edge.backends, b)
+	if b.alone {
+		b.name = b.servers[0].address
 	}
-	if len(b.servers) == 0 {
-		return nil
+	if x.headers {
+		return x.withHeader(b)
 	}
-	b.name = b.servers[0].address
 	return b
+}
+
+// withHeader returns a backend with the servers of another, to which a PROXY header goes.
+func (x *nginx) withHeader(b *backend) *backend {
+	with := x.proxied[b]
+	if with == nil {
+		c := *b
+		c.name, c.servers = b.name+"-proxy", slices.Clone(b.servers)
+		with, c.proxy, c.alone = &c, "v1", false
+		x.proxied[b] = with
+		x.edge.backends = append(x.edge.backends, with)
+	}
+	return with
 }

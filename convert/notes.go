@@ -45,12 +45,8 @@ func (n *notes) number(at place, what, s string, most int) int {
 // later has the keys that Keyhole refuses today, and why a line that needs one is not carried over.
 // A key that is built leaves this table, and is printed from then on.
 var later = map[string]string{
-	"health":              "health checks are not supported yet; an attempt that fails goes to another server",
-	"eject":               "servers are not ejected yet; an attempt that fails goes to another server",
-	"proxy_protocol":      "PROXY headers to servers are not supported yet",
-	"proxy_protocol_from": "PROXY headers of clients are not supported yet",
-	"protocol: tcp":       "ports without TLS are not supported yet",
-	"not_tls":             "what is no TLS has no routes yet",
+	"health": "health checks are not supported yet; an attempt that fails goes to another server",
+	"eject":  "servers are not ejected yet; an attempt that fails goes to another server",
 }
 
 // built reports whether Keyhole takes a key, and notes what is lost without it.

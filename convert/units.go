@@ -93,9 +93,9 @@ func joined(host, port string) string {
 // maxAddresses bounds the addresses of one listener, each of which is compared with all.
 const maxAddresses = 256
 
-// listen adds an address to a listener. An address that another one of the listener includes is left
-// out.
-func (e *edge) listen(n *notes, l *listener, at place, host, port string) {
+// listen adds an address to a listener, to which proxies come with a PROXY header. An address that
+// another one of the listener includes is left out.
+func (e *edge) listen(n *notes, l *listener, at place, host, port string, proxies []netip.Prefix) {
 	if host == "*" || host == "0.0.0.0" || host == "::" {
 		host = "" // every address of the machine, as both have it in two lines
 	}
@@ -115,11 +115,18 @@ func (e *edge) listen(n *notes, l *listener, at place, host, port string) {
 			return
 		}
 	}
+	for _, b := range l.addresses {
+		if overlaps(b) && !slices.Equal(l.proxies[b], proxies) {
+			n.add(at, "address %s: one that includes the other must not differ in PROXY headers", joined(host, port))
+			return
+		}
+	}
 	if host == "" {
 		l.addresses = slices.DeleteFunc(l.addresses, overlaps)
 	}
 	if !slices.ContainsFunc(l.addresses, overlaps) {
 		l.addresses = append(l.addresses, a)
+		l.proxies[a] = proxies
 	}
 }
 

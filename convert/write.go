@@ -92,7 +92,7 @@ func (e *edge) tables(n *notes) (tables [][]entry, err error) {
 	for _, l := range e.listeners {
 		var t []entry
 		if l.plain {
-			if !n.built(l.place, strings.TrimSpace("port without TLS "+l.name), "protocol: tcp") || l.only(n).backend == nil {
+			if l.only(n).backend == nil {
 				continue
 			}
 		} else if t, err = l.table(n, &steps); err != nil {
@@ -107,10 +107,15 @@ func (e *edge) tables(n *notes) (tables [][]entry, err error) {
 // only returns where all clients of a listener go that reads no TLS.
 func (l *listener) only(n *notes) target {
 	for _, r := range l.rules {
-		if len(r.conditions()[0]) == 0 {
-			return r.to
+		if len(r.conditions()[0]) > 0 {
+			n.add(r.place, "a port without TLS has one backend")
+			continue
 		}
-		n.add(r.place, "a port without TLS has one backend")
+		if r.to.backend.byName() {
+			n.add(r.place, "clients without TLS ask for no name that could be their server's")
+			return target{}
+		}
+		return r.to
 	}
 	return target{}
 }
@@ -167,6 +172,9 @@ func (w *writer) listener(l *listener, table []entry) {
 			names = append(names, w.unique("listener", l.name))
 			keys = slices.Insert(keys, 0, "name: "+names[len(names)-1])
 		}
+		if from := l.proxies[a]; from != nil {
+			keys = append(keys, "proxy_protocol_from: "+flow(networks(from)))
+		}
 		fmt.Fprintf(&w.listen, "  - {%s}\n", strings.Join(append(keys, own...), ", "))
 	}
 	if apart {
@@ -180,7 +188,10 @@ var protocolNames = words("http openvpn xmpp socks stun postgres")
 // notTLS returns the elements for clients that do not speak TLS.
 func (w *writer) notTLS(l *listener) (all []string) {
 	for _, b := range l.notTLS {
-		keys := w.keys(choice{to: b.to})
+		keys := []string{"reject: close"} // such a client reads no alert
+		if b.to.backend != nil && !b.to.backend.byName() {
+			keys = w.keys(choice{to: b.to})
+		}
 		switch {
 		case protocolNames[b.text]:
 			keys = slices.Insert(keys, 0, "begins: {text: "+b.text+"}")
@@ -327,6 +338,9 @@ func (w *writer) otherwise(table []entry) (all []setting) {
 		case "":
 			none = e.choices[len(e.choices)-1]
 		}
+	}
+	if names.key() != none.key() && none.to.backend.byName() {
+		none = choice{} // nginx has no server for them either
 	}
 	if names.to.backend != nil {
 		all = append(all, setting{"default", "{" + strings.Join(w.keys(names), ", ") + "}"})

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -47,7 +49,7 @@ var peerFiles = []peerFile{
 		"-m end end.example.com takes names without a dot":         regexp.MustCompile(`(?i)[^.]end\.example\.com$`),
 	}},
 	{name: "alpn.cfg"},
-	{name: "hostnames.conf"},
+	{name: "hostnames.conf", notes: []string{"nginx takes a header from others than set_real_ip_from too"}},
 	{name: "expressions.conf", caseful: true, differs: map[string]*regexp.Regexp{
 		`end\.example\.net$ takes names without a dot`: regexp.MustCompile(`[^.]end\.example\.net$`),
 	}},
@@ -66,7 +68,7 @@ func TestConvertedFileRoutesAlike(t *testing.T) {
 	for n, f := range peerFiles {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			b := &bed{t: t, file: f.name, origins: map[string]string{}}
+			b := &bed{t: t, file: f.name, origins: map[string]string{}, proxied: map[string]bool{}}
 			theirs, ours := b.render(loopback(2*n)), b.render(loopback(2*n+1))
 			b.start(theirs)
 			notes := b.convert(ours)
@@ -76,7 +78,7 @@ func TestConvertedFileRoutesAlike(t *testing.T) {
 				t.Fatalf("%d hellos, want 60 or more", len(hellos))
 			}
 			for _, h := range hellos {
-				for i := range theirs.listens {
+				for i := range theirs.listens[:cmp.Or(h.listeners, len(theirs.listens))] {
 					want, got := b.ask(theirs.listens[i], h), b.ask(ours.listens[i], h)
 					if note := f.note(h.name); want != got && note != "" {
 						seen[note] = true
@@ -131,6 +133,7 @@ type bed struct {
 	t       *testing.T
 	file    string
 	origins map[string]string // addresses, by name
+	proxied map[string]bool   // the addresses to which clients come with a PROXY header
 }
 
 // A rendering is the file with addresses in it.
@@ -144,13 +147,19 @@ func (b *bed) render(base string) rendering {
 	b.t.Helper()
 	host, port, _ := strings.Cut(base, ":")
 	r := rendering{dir: b.t.TempDir()}
+	listen := func(int) string {
+		r.listens = append(r.listens, fmt.Sprintf("%s:%s%d", host, port[:len(port)-1], len(r.listens)))
+		return r.listens[len(r.listens)-1]
+	}
 	functions := template.FuncMap{
+		"proxied": func(n int) string {
+			address := listen(n)
+			b.proxied[address] = true
+			return address
+		},
 		"origin": b.origin,
 		"load":   func() string { return "load_module /usr/lib/nginx/modules/ngx_stream_module.so;" },
-		"listen": func(int) string {
-			r.listens = append(r.listens, fmt.Sprintf("%s:%s%d", host, port[:len(port)-1], len(r.listens)))
-			return r.listens[len(r.listens)-1]
-		},
+		"listen": listen,
 	}
 	for _, name := range b.names() {
 		var out bytes.Buffer
@@ -213,8 +222,8 @@ func (b *bed) origin(name string) string {
 			}
 			open.Go(func() {
 				defer c.Close()
-				if _, err := readRecord(c); err == nil {
-					fmt.Fprintf(c, "origin %s\n", name)
+				if header, err := proxyHeader(c); err == nil {
+					fmt.Fprintf(c, "origin %s%s\n", name, header)
 					c.(*net.TCPConn).CloseWrite()
 					io.Copy(io.Discard, c)
 				}
@@ -223,6 +232,25 @@ func (b *bed) origin(name string) string {
 	})
 	b.origins[name] = l.Addr().String()
 	return b.origins[name]
+}
+
+// proxyHeader reads a client's first bytes and tells which PROXY header they begin with, and the client in it.
+func proxyHeader(c io.Reader) (string, error) {
+	first := make([]byte, 12)
+	if _, err := io.ReadFull(c, first); err != nil {
+		return "", err
+	}
+	switch {
+	case string(first) == "\r\n\r\n\x00\r\nQUIT\n":
+		rest := make([]byte, 8) // to the end of the source address
+		_, err := io.ReadFull(c, rest)
+		return fmt.Sprintf(" behind v2 of %v", net.IP(rest[4:])), err
+	case strings.HasPrefix(string(first), "PROXY "):
+		line, err := bufio.NewReader(io.MultiReader(bytes.NewReader(first), c)).ReadString('\n')
+		words := append(strings.Fields(line), "", "", "")
+		return fmt.Sprintf(" behind v1 of %s", words[2]), err
+	}
+	return "", nil
 }
 
 // start runs the peer.
@@ -281,6 +309,10 @@ type asked struct {
 	name  string
 	alpn  []string
 	bytes []byte
+
+	// listeners is how many are asked: what is no TLS goes to a default there, and here only where the
+	// file has a rule for it. 0: all.
+	listeners int
 }
 
 var hosts = regexp.MustCompile(`(?i)[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|org|net)\b`)
@@ -305,8 +337,11 @@ func (b *bed) hellos() (all []asked) {
 	}
 	for _, alpn := range protocols {
 		for _, name := range slices.Sorted(maps.Keys(names)) {
-			all = append(all, asked{name, alpn, b.hello(name, alpn)})
+			all = append(all, asked{name: name, alpn: alpn, bytes: b.hello(name, alpn)})
 		}
+	}
+	if strings.Contains(text, "payload(0,") || strings.Contains(text, "$ssl_preread_protocol") {
+		all = append(all, asked{name: "SSH", bytes: []byte("SSH-2.0-OpenSSH_9.2\r\n"), listeners: 1})
 	}
 	return all
 }
@@ -322,6 +357,9 @@ func (b *bed) ask(address string, h asked) string {
 	b.t.Helper()
 	c := testkit.Dial(b.t, address)
 	defer c.Close()
+	if b.proxied[address] {
+		c.Send("PROXY TCP4 192.0.2.7 192.0.2.1 4242 443\r\n")
+	}
 	c.SendBytes(h.bytes)
 	answer, _ := io.ReadAll(c) // one that rejects may reset
 	name, _ := strings.CutPrefix(string(answer), "origin ")
