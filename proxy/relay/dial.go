@@ -227,7 +227,7 @@ func (l *loop) dialProgress(c *Conn) {
 	n, e := 0, unix.Errno(0)
 	if f.held != nil {
 		n, e = sysSend(c.fds[origin], f.held.bytes(), 0)
-	} else if e = socketError(c.fds[origin]); e == 0 && !peerAddr(c.fds[origin]).IsValid() {
+	} else if e = socketError(c.fds[origin]); e == 0 && !c.local && !peerAddr(c.fds[origin]).IsValid() {
 		e = unix.EAGAIN
 	}
 	if e == 0 && l.isSelf(c) {

@@ -256,6 +256,27 @@ func TestUnixBacklogFull(t *testing.T) {
 	e.wantRecord(ClientClosed, PhaseRelay)
 }
 
+// It is no other for a client that has sent nothing.
+func TestUnixBacklogFullBeforeTheFirstByte(t *testing.T) {
+	testkit.NoLeaks(t)
+	fd, path := fullUnixBacklog(t)
+	e := serve(t, options{targets: []Target{{Path: path}}, listen: ListenOptions{AtOnce: true}, open: (*script).dial})
+	client := e.dial()
+	e.dialing()
+	e.settle()
+	for range 2 { // the one that filled the backlog, and the edge's
+		taken, _, err := unix.Accept(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(taken)
+		unix.Write(taken, []byte("220 ready"))
+	}
+	client.Want("220 ready")
+	client.Reset()
+	e.wantRecord(ClientReset, PhaseRelay)
+}
+
 // fullUnixBacklog returns a listening unix socket that has no room for another
 // connection before it accepts the one that waits.
 func fullUnixBacklog(t *testing.T) (fd int, path string) {
