@@ -134,13 +134,16 @@ func (p *Pool) Ask(host []byte, w Waker) (*Wait, *Pool, error) {
 	if k != nil && time.Now().Before(k.until) {
 		return nil, k.pool, k.err // resolved since
 	}
-	if wait := n.ask(h, host, w); wait != nil {
-		return wait, nil, nil
+	wait := n.ask(h, host, w)
+	switch had := k != nil && k.pool != nil; { // what it had last is better than nothing
+	case had && wait != nil:
+		wait.pool, wait.err = k.pool, nil
+	case had:
+		return nil, k.pool, nil
+	case wait == nil:
+		return nil, nil, ErrLookups
 	}
-	if k != nil && k.pool != nil {
-		return nil, k.pool, nil // what it had last is better than nothing
-	}
-	return nil, nil, ErrLookups
+	return wait, nil, nil
 }
 
 func (n *byName) hash(host []byte) uint64 { return maphash.Bytes(n.seed, host) }
@@ -214,7 +217,8 @@ func (n *byName) ask(h uint64, host []byte, w Waker) *Wait {
 // host returns the name that is looked up.
 func (n *byName) host(q *question) string { return q.host + n.suffix }
 
-// Result ends the wait, and returns as Find does: ErrLookupTimeout if nothing is known yet.
+// Result ends the wait, and returns as Find does. Before the answer that is the pool which the host
+// had last, or ErrLookupTimeout.
 func (w *Wait) Result() (*Pool, error) {
 	n := w.q.of
 	n.mu.Lock()

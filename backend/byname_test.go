@@ -209,6 +209,26 @@ func TestFindKeepsWhatItHad(t *testing.T) {
 	})
 }
 
+// A name whose look-up takes longer than its client waits keeps its addresses too.
+func TestSlowLookupKeepsWhatItHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zone{}
+		z.set("a.example", time.Second, "8.8.8.8")
+		p := byNamePool(t, z, Config{To: public})
+		had := wantFound(t, p, "a.example", "8.8.8.8:443")
+		z.slow = time.Hour
+		time.Sleep(time.Second)
+		wait, _, _ := p.Ask([]byte("a.example"), newBell())
+		if found, err := wait.Result(); found != had || err != nil {
+			t.Errorf("Result() before the answer = %v, %v, want what the name had", found, err)
+		}
+		pass(clientLookup)
+		if found, err := p.Find([]byte("a.example")); found != had || err != nil {
+			t.Errorf("Find() after the look-up timed out = %v, %v, want what the name had", found, err)
+		}
+	})
+}
+
 func TestFindDenies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := &zone{}
