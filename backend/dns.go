@@ -17,8 +17,9 @@ const (
 	resolvConf   = "/etc/resolv.conf"
 	confFor      = 5 * time.Second // how long what it says is remembered
 	defaultTry   = 2 * time.Second
-	tries        = 2    // of all name servers
-	udpSize      = 1232 // of an answer, without fragments (DNS flag day 2020)
+	otherFamily  = time.Second // how long one family's addresses wait for the other's
+	tries        = 2           // of all name servers
+	udpSize      = 1232        // of an answer, without fragments (DNS flag day 2020)
 	perFamily    = maxAddresses / 2
 	localResolve = "127.0.0.1:53" // without a resolv.conf, as in resolv.conf(5)
 )
@@ -35,13 +36,20 @@ type DNS struct {
 	listed []string
 }
 
-// Lookup is as Lookups.Lookup. A family that fails does not take away the other's addresses.
+// Lookup is as Lookups.Lookup. A family that fails, or has no answer, does not take away the other's
+// addresses: there are name servers that ignore questions for IPv6.
 func (d *DNS) Lookup(ctx context.Context, host string, f Family) (Answer, error) {
 	types := map[Family][]uint16{NoFamily: {dns.TypeA, dns.TypeAAAA}, IPv4: {dns.TypeA}, IPv6: {dns.TypeAAAA}}[f]
 	answers, errs := make([]Answer, len(types)), make([]error, len(types))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
 	for i, t := range types {
-		wg.Go(func() { answers[i], errs[i] = d.ask(ctx, host, t) })
+		wg.Go(func() {
+			if answers[i], errs[i] = d.ask(ctx, host, t); errs[i] == nil {
+				time.AfterFunc(otherFamily, cancel)
+			}
+		})
 	}
 	wg.Wait()
 	all, err := Answer{TTL: maxTTL}, ErrNoAddress
@@ -97,7 +105,7 @@ func (d *DNS) exchange(ctx context.Context, server, host string, t uint16) (*dns
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Question) != 1 || r.Question[0].Qtype != t || !strings.EqualFold(r.Question[0].Name, m.Question[0].Name) {
+	if !r.Response || len(r.Question) != 1 || r.Question[0].Qtype != t || !strings.EqualFold(r.Question[0].Name, m.Question[0].Name) {
 		return nil, fmt.Errorf("name server %s answers another question", server)
 	}
 	return r, nil

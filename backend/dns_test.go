@@ -173,6 +173,21 @@ func TestDNSHalfAnAnswer(t *testing.T) {
 	}
 }
 
+// A family without an answer holds up the other's addresses for a moment only.
+func TestDNSHalfInSilence(t *testing.T) {
+	testkit.NoLeaks(t)
+	for ignored, want := range map[uint16]string{dns.TypeAAAA: "192.0.2.1", dns.TypeA: "2001:db8::1"} {
+		_, a, err := resolve(t, NoFamily, func(q dns.Question, r *dns.Msg) {
+			if both(q, r); q.Qtype == ignored {
+				r.Rcode = silence
+			}
+		})
+		if err != nil || !slices.Equal(a.Addrs, addrs(want)) {
+			t.Errorf("Lookup() = %v, %v, want %s", a, err, want)
+		}
+	}
+}
+
 // A long answer comes by TCP, and is cut to what a connection may try.
 func TestDNSLongAnswer(t *testing.T) {
 	s, a, err := resolve(t, IPv4, func(q dns.Question, r *dns.Msg) {
@@ -213,6 +228,14 @@ func TestDNSAnotherQuestion(t *testing.T) {
 	})
 	if err == nil {
 		t.Errorf("Lookup() = %v, want an error", a)
+	}
+}
+
+// A question that comes back, as from an echo service, is no answer and no proof of anything.
+func TestDNSEcho(t *testing.T) {
+	_, _, err := resolve(t, IPv4, func(_ dns.Question, r *dns.Msg) { r.Response = false })
+	if err == nil || errors.Is(err, ErrNoAddress) {
+		t.Errorf("Lookup() = %v, want that nothing was answered", err)
 	}
 }
 
