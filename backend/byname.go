@@ -262,17 +262,20 @@ func (q *question) answer(a Answer, err error) {
 		}
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if err != nil && err != ErrNoAddress {
 		n.keep(q, k)
 	}
 	n.known.Add(q.hash, k)
 	delete(n.asked, q.host)
-	for w := range q.waits {
+	waits := q.waits
+	q.waits = nil
+	for w := range waits {
 		w.pool, w.err = k.pool, k.err
+	}
+	n.mu.Unlock()
+	for w := range waits { // unlocked: there may be thousands, and the loops take the mutex
 		w.w.Wake()
 	}
-	clear(q.waits)
 }
 
 // keep gives k, whose look-up failed, the pool that the host had before.
