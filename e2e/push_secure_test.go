@@ -146,9 +146,8 @@ func TestP3PublishSideSendsToTheTerminal(t *testing.T) {
 	if after := s.node.terminal(); after.Conn != before.Conn || after.InFlight != 0 {
 		t.Errorf("after the message the terminal is %+v, want connection %s and nothing in flight", after, before.Conn)
 	}
-	if d, r := s.node.metric("pushd_delivered_total"), s.node.metric("pushd_replayed_total"); d != "1" || r != "0" {
-		t.Errorf("delivered %s and replayed %s, want 1 and 0", d, r)
-	}
+	s.node.metricBecomes("pushd_delivered_total", "1") // counted once it is sent, which the acknowledgement may overtake
+	s.node.metricBecomes("pushd_replayed_total", "0")
 }
 
 // P4: a terminal reports its state, whole and in parts, and what cannot be a state changes nothing.
@@ -238,6 +237,7 @@ func TestP6WhatWasDueWhileAwayIsSentInOrder(t *testing.T) {
 	h := s.handset("alice", "phone", "news")
 	h.listen(nil)
 	h.hangUp()
+	s.node.metricBecomes("pushd_terminals", "0") // what is sent to the connection that has gone is sent twice
 	var texts []string
 	ids := map[string]string{}
 	for i := range 100 { // more than the window of 64
