@@ -161,7 +161,7 @@ func (l *loop) await(c *Conn, d time.Duration, unsent []byte) {
 		l.deadline(c, d)
 	}
 	l.watchClient(c)
-	if c.state == stateWaiting && c.flows[client].has(ending) {
+	if c.state == stateWaiting && c.hasLeft() {
 		l.end(c, ClientGone) // announced before, and not again
 	}
 }

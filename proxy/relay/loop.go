@@ -281,8 +281,7 @@ func (l *loop) step(c *Conn, side int, events uint32) {
 	case stateHello:
 		l.readHello(c)
 	case stateWaiting:
-		// A client that has sent its end does not wait for an answer.
-		if c.flows[client].has(ending) {
+		if c.hasLeft() || events&unix.EPOLLERR != 0 && side == client {
 			l.end(c, ClientGone)
 		}
 	case stateDialing:
@@ -298,6 +297,11 @@ func (l *loop) step(c *Conn, side int, events uint32) {
 		l.discard(c)
 	}
 }
+
+// hasLeft reports whether a client has sent its end while it is decided upon.
+// Between two dials an end is no more than during one: the client may have said
+// its all, and wait for the answer.
+func (c *Conn) hasLeft() bool { return c.phase < PhaseDial && c.flows[client].has(ending) }
 
 func (l *loop) dispatchOther(t uint32) {
 	var b [8]byte

@@ -77,15 +77,7 @@ func TestWaitEndsWithItsClient(t *testing.T) {
 			}
 			client.Send("hello\n")
 			if !early {
-				testkit.Eventually(t, "the session waits", func() bool {
-					waiting := false
-					onLoop(e, func(l *loop) {
-						for _, c := range l.conns {
-							waiting = waiting || c.state == stateWaiting
-						}
-					})
-					return waiting
-				})
+				e.waiting()
 			}
 			leave(client)
 			resume()
@@ -95,6 +87,59 @@ func TestWaitEndsWithItsClient(t *testing.T) {
 			client.Close()
 		}
 	}
+}
+
+// A client may have said its all and wait for the answer, while an origin is to
+// be dialed again.
+func TestWaitToDialAgainOutlastsAFIN(t *testing.T) {
+	testkit.NoLeaks(t)
+	o := newOrigins(t)
+	var wake Waker
+	e := serve(t, options{
+		targets: []Target{refusing(t), {}, o.target()},
+		verdict: func(s *script, v Verdict) Verdict {
+			if s.next == 2 {
+				wake = s.conn.Waker()
+				return Verdict{Op: Wait}
+			}
+			return v
+		},
+	})
+	for _, early := range []bool{false, true} {
+		client := e.dial()
+		resume := func() {}
+		if early {
+			resume = e.pause()
+		}
+		client.Send("hello\n")
+		if !early {
+			e.waiting()
+		}
+		client.FIN()
+		resume()
+		e.waiting()
+		e.settle()
+		wake.Wake()
+		server := o.accept()
+		server.Want("hello\n")
+		server.WantEnd(nil)
+		server.Send("answer")
+		server.Close()
+		client.Want("answer")
+		client.WantEnd(nil)
+		e.wantRecord(ClientClosed, PhaseRelay)
+	}
+	client := e.dial()
+	client.Send("hello\n")
+	e.waiting()
+	client.Reset()
+	e.wantRecord(ClientGone, PhaseDial)
+}
+
+// waiting returns when a session waits.
+func (e *edge) waiting() {
+	e.t.Helper()
+	testkit.Eventually(e.t, "the session waits", func() bool { c := e.connection(); return c.state == stateWaiting })
 }
 
 // Bytes of the client that are not for the origin stay behind, and bytes that
