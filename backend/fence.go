@@ -50,8 +50,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// Of the registries that RFC 6890 began (iana-ipv4-special-registry, iana-ipv6-special-registry),
-// what is not reachable from everywhere.
+// The networks that are not reachable from everywhere, from the registries of RFC 6890
+// (iana-ipv4-special-registry, iana-ipv6-special-registry).
 var (
 	specialIPv4 = prefixes(
 		"0.0.0.0/8",        // this network

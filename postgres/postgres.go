@@ -67,16 +67,13 @@ type Negotiation struct {
 	askedGSS, askedTLS bool
 }
 
-// AskedTLS reports whether the client has sent an SSLRequest, after which it sends nothing but TLS.
-func (n *Negotiation) AskedTLS() bool { return n.askedTLS }
-
 // Read is given all bytes that the client has sent behind its last answered request. A request is
 // noted when it is returned. Each may come once, as PostgreSQL and libpq have it.
 func (n *Negotiation) Read(b []byte) (Step, error) {
 	switch {
 	case len(b) == 0:
 		return More, nil
-	case n.askedTLS || b[0] != 0: // no packet is as long as to begin with anything but 0
+	case n.askedTLS || b[0] != 0: // the length of every packet begins with 0
 		return Hello, nil
 	case len(b) < 4:
 		return More, nil

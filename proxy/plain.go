@@ -38,9 +38,9 @@ func (s *session) silent() relay.Verdict {
 }
 
 // notTLS decides about a client whose first bytes, b, are no TLS; err says what
-// they look like. It waits while more bytes can change the answer. A client that sends
-// none until the hello times out reaches no later rule: it could get past the
-// lists of an earlier one, by sending the bytes that decide after that.
+// they look like. It waits while more bytes can change the answer. A client that
+// sends none until the hello times out reaches no later rule: by sending the
+// rest after that, it could get past the lists of an earlier one.
 func (s *session) notTLS(b []byte, err error) relay.Verdict {
 	r := s.rules()
 	if r == nil {

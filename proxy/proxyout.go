@@ -9,9 +9,9 @@ import (
 	"keyhole/proxyproto"
 )
 
-// introduce puts before a dial's bytes what the server expects there: a PROXY
-// header, and then what it is asked. The header is in a buffer of the desk, for the relay sends
-// or copies it before it asks another session.
+// introduce puts before a dial's bytes a PROXY header, if the server expects
+// one, and then the question, if there is one. A header is in a buffer of the desk:
+// the relay sends or copies it before it asks another session.
 func (s *session) introduce(v relay.Verdict) relay.Verdict {
 	v = s.ask(v)
 	switch s.pool.ProxyProtocol() {
@@ -53,8 +53,8 @@ func (s *session) header2() []byte {
 	return w.End()
 }
 
-// says reports whether a TLV is the edge's own to give, or to leave out. Of a
-// client whose hello it has not read, the peer knows the name and protocol.
+// says reports whether a TLV is the edge's own to give, or to leave out. The
+// peer's name and protocol stand where the edge has read no hello.
 func (s *session) says(kind byte) bool {
 	switch kind {
 	case proxyproto.TypeAuthority, proxyproto.TypeALPN:

@@ -86,8 +86,8 @@ func (s *session) turnAwayInClear(r Reason, b []byte) relay.Verdict {
 	return v
 }
 
-// ask adds to a dial what the server is asked, if the client has asked it. A
-// client that began with TLS is one for servers that take that too.
+// ask adds the client's own request for TLS to a dial. A client that began with
+// TLS needs a server that takes that too, and asks nothing.
 func (s *session) ask(v relay.Verdict) relay.Verdict {
 	if s.asks {
 		v.Prefix, v.Ask = postgres.SSLRequest, true
