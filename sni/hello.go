@@ -31,6 +31,8 @@ type Hello struct {
 	// ECH is set when encrypted_client_hello (RFC 9849) is offered, be it real or GREASE: only the
 	// holder of the key can tell. ServerName is then the public, outer name.
 	ECH bool
+
+	suites, extensions []byte // for JA4
 }
 
 // ParseMessage reads a ClientHello that is not in TLS records, as in QUIC (RFC 9001 section 4): b
@@ -80,13 +82,14 @@ func (h *Hello) readBody(body []byte) error {
 	case !s.ReadUint8LengthPrefixed(&compression) || compression.Empty():
 		return badCompression
 	}
-	h.Versions, h.Random = body[:2:2], body[2:34:34]
+	h.Versions, h.Random, h.suites = body[:2:2], body[2:34:34], suites
 	switch {
 	case s.Empty():
 		return nil // before TLS 1.3 a hello may end without extensions (RFC 5246 section 7.4.1.2)
 	case !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty():
 		return badExtensions
 	}
+	h.extensions = extensions
 	return h.readExtensions(extensions)
 }
 

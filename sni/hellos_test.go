@@ -20,6 +20,7 @@ type captured struct {
 	ALPN       []string
 	Versions   []string
 	ECH        bool
+	JA4        string
 
 	bytes []byte
 }

@@ -115,7 +115,7 @@ func TestNoExtensions(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Parse = %v, want a hello", err)
 	}
-	want := Hello{Versions: Versions{3, 3}, Random: testRandom}
+	want := Hello{Versions: Versions{3, 3}, Random: testRandom, suites: []byte{0xc0, 0x2f}}
 	if !reflect.DeepEqual(h, want) {
 		t.Errorf("Parse = %+v, want %+v", h, want)
 	}

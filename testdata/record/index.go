@@ -24,6 +24,7 @@ type entry struct {
 	ALPN       []string `json:"alpn"`
 	Versions   []string `json:"versions"` // in hexadecimal: 0x0304 is TLS 1.3
 	ECH        bool     `json:"ech"`
+	JA4        string   `json:"ja4"`
 
 	bytes []byte
 }

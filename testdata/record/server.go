@@ -135,6 +135,7 @@ func reading(info *tls.ClientHelloInfo) entry {
 		ServerName: info.ServerName,
 		ALPN:       info.SupportedProtos,
 		ECH:        slices.Contains(info.Extensions, 0xfe0d),
+		JA4:        ja4Of(info),
 	}
 	for _, v := range versions {
 		h.Versions = append(h.Versions, fmt.Sprintf("0x%04x", v))
