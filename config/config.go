@@ -94,6 +94,8 @@ type Limits struct {
 	Connections int // open at once; 0: as many as the descriptor limit allows
 	HelloBytes  int // size of a ClientHello in bytes, record headers included
 	HelloMemory int // bytes that all unfinished ClientHellos hold together; at least HelloBytes
+
+	JA4 *routes.Fingerprints // which ClientHellos are let in at all; nil: any
 }
 
 // Log says what is logged and where.
@@ -103,6 +105,7 @@ type Log struct {
 	Access string // "stdout", "stderr", "off" or the path of a file
 
 	SkipNoBytes bool // no record of a connection that ended without a byte
+	JA4         bool // records have the JA4 of the ClientHello, as they have when any list of JA4s is there
 }
 
 // Backend is a set of servers that a route sends connections to.

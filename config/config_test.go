@@ -76,7 +76,7 @@ func TestDefaults(t *testing.T) {
 	if want := (Limits{Connections: 0, HelloBytes: 65536, HelloMemory: 67108864}); c.Limits != want {
 		t.Errorf("Limits = %+v, want %+v", c.Limits, want)
 	}
-	if want := (Log{slog.LevelInfo, "text", "stdout", false}); c.Log != want {
+	if want := (Log{Level: slog.LevelInfo, Format: "text", Access: "stdout"}); c.Log != want {
 		t.Errorf("Log = %+v, want %+v", c.Log, want)
 	}
 	if want := (routes.Route{Backend: -1, Reject: routes.RejectAlert}); !reflect.DeepEqual(c.Default, want) {
@@ -123,8 +123,8 @@ no_sni: {reject: reset, backend: shop}
 		File:     "k.yaml",
 		Listen:   []Listener{{Address: ":443"}, {Address: "192.0.2.1:8443"}, {Address: "[2001:db8::1]:0", StartTLS: "postgres"}},
 		Timeouts: Timeouts{time.Second, 500 * time.Millisecond, 720 * time.Hour, 2 * time.Minute, 90 * time.Second, 90 * time.Minute},
-		Limits:   Limits{1000, 1 << 20, 1 << 20},
-		Log:      Log{slog.LevelWarn, "json", "./access.log", true},
+		Limits:   Limits{Connections: 1000, HelloBytes: 1 << 20, HelloMemory: 1 << 20},
+		Log:      Log{Level: slog.LevelWarn, Format: "json", Access: "./access.log", SkipNoBytes: true},
 		Backends: []Backend{
 			{"shop", []Server{
 				{"10.0.0.5:443", 1, 0, 8}, {"origin.internal:443", 256, 1, 8}, {"[2001:db8::5]:443", 1, 0, 8},

@@ -24,6 +24,7 @@ var (
 		Hints: map[string]string{
 			"sni":  "what is no TLS has no name",
 			"alpn": "what is no TLS offers no protocol, write `begins`",
+			"ja4":  "what is no TLS has no JA4",
 		},
 	}
 	tcpSchema = strict.Schema{

@@ -16,7 +16,7 @@ import (
 
 // The keys of a route beside sni, listen, from and matching, which tell routes of several names
 // apart. What has no names of its own takes these too.
-var takeKeys = []string{"alpn", "backend", "sticky", "allow", "deny", "idle_timeout", "keepalive", "reject"}
+var takeKeys = []string{"alpn", "backend", "sticky", "allow", "deny", "ja4", "idle_timeout", "keepalive", "reject"}
 
 var (
 	routeSchema = strict.Schema{
@@ -82,7 +82,7 @@ func (d *decoder) table(n *yaml.Node, before int) {
 }
 
 func (d *decoder) tableConfig() routes.Config {
-	c := routes.Config{Routes: d.config.Routes, Default: &d.config.Default, NoName: d.config.NoSNI}
+	c := routes.Config{Routes: d.config.Routes, Default: &d.config.Default, NoName: d.config.NoSNI, JA4: d.config.Limits.JA4}
 	for i := range d.config.Listen {
 		l := &d.config.Listen[i]
 		c.Listeners = append(c.Listeners, routes.Own{Label: l.Label(), Default: l.Default, NoName: l.NoSNI})
@@ -141,6 +141,8 @@ func (d *decoder) take(n *yaml.Node, s *strict.Schema) (r routes.Route, unread b
 			allow = v
 		case "deny":
 			deny = v
+		case "ja4":
+			r.JA4 = d.fingerprints(v)
 		case "idle_timeout":
 			d.Duration(v, k.Value, &r.IdleTimeout)
 		case "keepalive":
@@ -188,7 +190,7 @@ func (d *decoder) condition(r *routes.Route, n *yaml.Node, key string, v *yaml.N
 func (d *decoder) rejectsAll(n *yaml.Node) {
 	for i := 0; i < len(n.Content); i += 2 {
 		switch k := n.Content[i]; k.Value {
-		case "sticky", "allow", "deny", "idle_timeout", "keepalive":
+		case "sticky", "allow", "deny", "ja4", "idle_timeout", "keepalive":
 			d.Fail(k, "%s has no effect without a backend, every client is rejected", strict.Key(k.Value))
 		}
 	}

@@ -47,7 +47,7 @@ var routeCases = []problemCase{
 	{
 		"unknown key",
 		listenLine + "backends: {shop: {servers: [10.0.0.5:443]}, shop-eu: {servers: [10.0.1.5:443]}}\nroutes:\n  - {sni: m.example, backend: shop, priority: 1}\n",
-		"4:37: unknown key `priority`, want one of `sni`, `listen`, `from`, `matching`, `alpn`, `backend`, `sticky`, `allow`, `deny`, `idle_timeout`, `keepalive`, `reject`",
+		"4:37: unknown key `priority`, want one of `sni`, `listen`, `from`, `matching`, `alpn`, `backend`, `sticky`, `allow`, `deny`, `ja4`, `idle_timeout`, `keepalive`, `reject`",
 	},
 	{
 		"duplicate key",

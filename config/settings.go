@@ -127,7 +127,7 @@ const (
 var limitsSchema = strict.Schema{
 	What:    "`limits`",
 	Want:    "a mapping such as {hello_bytes: 65536}",
-	Keys:    []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes", "hello_memory"},
+	Keys:    []string{"connections", "connections_per_ip", "rate_per_ip", "hello_bytes", "hello_memory", "ja4"},
 	Refused: []string{"connections_per_ip", "rate_per_ip"},
 }
 
@@ -148,6 +148,8 @@ func (d *decoder) limits(n *yaml.Node) {
 			if i, ok := d.Integer(v, k.Value, minHelloBytes, maxHelloMemory); ok {
 				l.HelloMemory, memory = i, v
 			}
+		case "ja4":
+			l.JA4 = d.fingerprints(v)
 		default: // connections_per_ip and rate_per_ip, where 0 is no limit
 			if _, ok := strict.Number(v, 0, 0); !ok {
 				d.unsupported(v, k.Value)
@@ -173,7 +175,7 @@ var (
 	logSchema = strict.Schema{
 		What: "`log`",
 		Want: "a mapping such as {level: info}",
-		Keys: []string{"level", "format", "access", "skip"},
+		Keys: []string{"level", "format", "access", "skip", "ja4"},
 	}
 	logLevels = map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
@@ -195,6 +197,8 @@ func (d *decoder) log(n *yaml.Node) {
 			d.access(v)
 		case "skip":
 			d.skip(v)
+		case "ja4":
+			d.config.Log.JA4 = d.Boolean(v, k.Value)
 		}
 	}
 }

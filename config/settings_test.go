@@ -92,7 +92,7 @@ var settingsCases = []problemCase{
 		"no suggestion that is refused",
 		listenLine + "timeouts: {keepalive: 1500}\nlimits: {rate_per_i: 5}\n" + routesLine,
 		"2:23: `keepalive` must be off or whole seconds from 1s to 9h, got \"1500\", did you mean \"1500s\"?\n" +
-			"3:10: unknown key `rate_per_i`, want one of `connections`, `hello_bytes`, `hello_memory`",
+			"3:10: unknown key `rate_per_i`, want one of `connections`, `hello_bytes`, `hello_memory`, `ja4`",
 	},
 	{
 		"unreadable hello_bytes is one problem",
@@ -246,7 +246,7 @@ var settingsCases = []problemCase{
 	{
 		"keys that are no words",
 		listenLine + "log: {\"a`b\": 1, \"a\\nb\": 1}\n" + routesLine,
-		"2:7: unknown key `a`b`, want one of `level`, `format`, `access`, `skip`\n" +
-			"2:17: unknown key \"a\\nb\", want one of `level`, `format`, `access`, `skip`",
+		"2:7: unknown key `a`b`, want one of `level`, `format`, `access`, `skip`, `ja4`\n" +
+			"2:17: unknown key \"a\\nb\", want one of `level`, `format`, `access`, `skip`, `ja4`",
 	},
 }

@@ -16,6 +16,7 @@ type Query struct {
 	ALPN     sni.Protocols
 	Client   netip.Addr
 	Listener *Listener
+	JA4      *sni.JA4 // nil: not known
 }
 
 // A Decision is where a query goes, or why it goes nowhere.
@@ -35,7 +36,7 @@ type Decision struct {
 // waits, so that streams and datagrams can share it.
 func (c *Config) Decide(q Query) Decision {
 	return c.decision(q.Client, c.Table.Lookup(routes.Query{
-		Name: q.Name, ALPN: q.ALPN, Client: q.Client, Listener: c.place(q.Listener),
+		Name: q.Name, ALPN: q.ALPN, Client: q.Client, Listener: c.place(q.Listener), JA4: q.JA4,
 	}))
 }
 
@@ -67,6 +68,8 @@ func (c *Config) decision(client netip.Addr, m routes.Match) Decision {
 		d.Reason = HelloMalformed
 	case routes.Denied:
 		d.Reason = DeniedAddress
+	case routes.DeniedJA4:
+		d.Reason = DeniedJA4
 	case routes.Rejected:
 		d.Reason = RouteRejects
 	default:

@@ -36,6 +36,7 @@ var handed = map[string]string{
 	"err":       "sent: its text",
 	"name":      "sent",
 	"alpn":      "sent",
+	"ja4":       "sent",
 	"route":     "sent",
 }
 

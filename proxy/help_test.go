@@ -35,6 +35,7 @@ type setup struct {
 	otherwise routes.Route
 	noName    *routes.Route
 	own       []routes.Own // of Config.Listeners
+	ja4       *routes.Fingerprints
 	backends  []backend.Config
 }
 
@@ -42,7 +43,7 @@ func (s setup) config(t testing.TB) *Config {
 	t.Helper()
 	c := s.Config
 	var err error
-	if c.Table, err = routes.New(routes.Config{Routes: s.routes, Default: &s.otherwise, NoName: s.noName, Listeners: s.own}); err != nil {
+	if c.Table, err = routes.New(routes.Config{Routes: s.routes, Default: &s.otherwise, NoName: s.noName, Listeners: s.own, JA4: s.ja4}); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range s.backends {
@@ -102,6 +103,7 @@ type jsonRecord struct {
 	Listen   string         `json:"listen"`
 	SNI      string         `json:"sni"`
 	ALPN     string         `json:"alpn"`
+	JA4      string         `json:"ja4"`
 	Route    string         `json:"route"`
 	Backend  string         `json:"backend"`
 	Server   string         `json:"server"`

@@ -26,6 +26,7 @@ const (
 	NoSNI
 	NoRoute
 	DeniedAddress
+	DeniedJA4
 	RouteRejects
 	NoHealthyServer
 	Loop
@@ -60,7 +61,7 @@ var reasonNames = [...]string{
 	"", "too_many_connections", "bad_proxy_header",
 	"no_bytes", "client_gone", "hello_timeout", "hello_too_large", "hello_memory", "hello_malformed", "not_tls",
 	"no_tls_asked", "starttls_malformed",
-	"no_sni", "no_route", "denied_address", "route_rejects", "no_healthy_server", "loop",
+	"no_sni", "no_route", "denied_address", "denied_ja4", "route_rejects", "no_healthy_server", "loop",
 	"no_address", "denied_server", "lookup_failed", "lookup_timeout", "too_many_lookups",
 	"dial_refused", "dial_timeout", "starttls_refused", "no_local_port", "no_local_route", "no_resources",
 	"client_closed", "origin_closed", "client_reset", "origin_reset", "client_lost", "origin_lost", "name_changed",

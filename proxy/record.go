@@ -12,6 +12,7 @@ import (
 	"keyhole/backend"
 	"keyhole/proxy/relay"
 	"keyhole/routes"
+	"keyhole/sni"
 )
 
 // A record is what is written of one connection. It lives in a ring and is
@@ -25,7 +26,8 @@ type record struct {
 	literal          bool
 	sni, alpn, route []byte
 	id               [idSize]byte
-	identified       bool // id is set
+	identified       bool    // id is set
+	ja4              sni.JA4 // zero: not known
 	outcome          routes.Outcome
 	pool             *backend.Pool
 	endpoint         *backend.Endpoint // the one that served, or the last that was tried
@@ -64,6 +66,9 @@ func (s *session) record(sum relay.Summary) {
 	r.sni = append(r.sni[:0], s.name...)
 	r.alpn = append(r.alpn[:0], s.alpn...)
 	r.route = append(r.route[:0], s.route...)
+	if r.ja4 = (sni.JA4{}); s.ja4 != nil {
+		r.ja4 = *s.ja4
+	}
 	r.outcome, r.pool, r.attempts, r.err = s.outcome, s.pool, s.attempts, s.err
 	r.endpoint = s.endpoint
 	if r.endpoint == nil && len(s.tried) > 0 {
@@ -107,6 +112,9 @@ func appendRecord(b []byte, f Format, r *record) []byte {
 	}
 	l.bytes("sni", r.sni)
 	l.bytes("alpn", r.alpn)
+	if r.ja4 != (sni.JA4{}) {
+		l.text("ja4", r.ja4.String())
+	}
 	l.decision(r)
 	l.text("reason", r.reason.String())
 	l.text("phase", r.phase.String())

@@ -26,6 +26,7 @@ type Config struct {
 	HelloBytes     int           // 0: sni.DefaultLimit
 	HelloMemory    int           // bytes that all unfinished hellos hold together; 0: no limit
 	MaxConnections int           // 0: no limit
+	JA4            bool          // records have it, whether or not the table wants it
 	Pipes          int           // see relay.Options; a reload does not change it
 
 	places []int // in Listeners, by Listener.id; -1 for one that is not there

@@ -51,6 +51,7 @@ type session struct {
 
 	// Kept from connection to connection, so that they are allocated once.
 	name, alpn, route []byte
+	ja4               *sni.JA4 // zero until it is known; nil in a slot that has never had one
 }
 
 // A reading is what a session needs only while it reads hellos. An idle
@@ -77,6 +78,8 @@ type desk struct {
 	server *Server
 	ring   *ring // nil when no records are written
 	free   []*reading
+
+	memo *sni.JA4Memo // nil until it is used
 
 	introduced map[*session]*introduction
 	spare      []*introduction
@@ -241,7 +244,9 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 		return s.turnAway(Loop, relay.PhaseDecide, alertInternalError)
 	}
 	limit := s.config.Timeouts.Connect
-	d := s.config.Decide(Query{Name: h.ServerName, ALPN: h.ALPN, Client: s.client().Addr(), Listener: s.listener()})
+	d := s.config.Decide(Query{
+		Name: h.ServerName, ALPN: h.ALPN, Client: s.client().Addr(), Listener: s.listener(), JA4: s.fingerprint(&h),
+	})
 	s.config = nil
 	s.outcome, s.literal, s.reject = d.Outcome, d.Literal, d.Reject
 	if d.Route != nil && len(d.Route.SNI) > 0 {
@@ -261,6 +266,21 @@ func (s *session) decide(h sni.Hello) relay.Verdict {
 	// To a client outside an allow list the name does not exist, so that
 	// nobody can ask which names do.
 	return s.turnAway(d.Reason, relay.PhaseDecide, alertUnrecognizedName)
+}
+
+// fingerprint returns the hello's JA4; nil if nobody asks for it.
+func (s *session) fingerprint(h *sni.Hello) *sni.JA4 {
+	if !s.config.JA4 && !s.config.Table.WantsJA4() {
+		return nil
+	}
+	if s.desk.memo == nil {
+		s.desk.memo = sni.NewJA4Memo()
+	}
+	if s.ja4 == nil {
+		s.ja4 = new(sni.JA4)
+	}
+	*s.ja4 = h.JA4(s.desk.memo)
+	return s.ja4
 }
 
 // serve takes from a decision where the client goes.
@@ -294,8 +314,12 @@ func (s *session) Closed(sum relay.Summary) {
 	s.desk.put(s.reading)
 	s.forget()
 	clear(s.tried)
+	if s.ja4 != nil {
+		*s.ja4 = sni.JA4{}
+	}
 	*s = session{
 		conn: s.conn, desk: s.desk, tried: s.tried[:0],
 		name: s.name[:0], alpn: s.alpn[:0], route: s.route[:0],
+		ja4: s.ja4,
 	}
 }

@@ -56,7 +56,7 @@ func names(count, n int) [][]byte {
 func lookUp(b *testing.B, table *Table, want Outcome, asked [][]byte) {
 	i := 0
 	for b.Loop() {
-		if m := table.Lookup(Query{asked[i], nil, netip.Addr{}, NoListener}); m.Outcome != want {
+		if m := table.Lookup(Query{asked[i], nil, netip.Addr{}, NoListener, nil}); m.Outcome != want {
 			b.Fatalf("Lookup(%q) = %v, want %v", asked[i], m.Outcome, want)
 		}
 		if i++; i == len(asked) {

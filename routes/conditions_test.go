@@ -193,7 +193,7 @@ no name: line 92
 `},
 	} {
 		client, _ := netip.ParseAddr(test.client)
-		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client, test.listener).String()
+		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client, test.listener, nil).String()
 		if squeeze(got) != squeeze(test.want) {
 			t.Errorf("Explain(%q, %q, %v, %d) = %s\nwant %s", test.name, test.alpn, client, test.listener, got, test.want)
 		}

@@ -17,6 +17,7 @@ type Explanation struct {
 	ALPN       []string    // what the client offers, in its order
 	Client     netip.Addr  // the zero Addr is in no network
 	Listener   string      // its label; "" for no listener in particular
+	JA4        *sni.JA4    // nil: not known
 	Candidates []Candidate // from the narrowest pattern that could take the name to the default; none for a bad name
 	Match                  // what Lookup returns for the same hello
 	Err        error       // Normalize's, when Outcome is BadName
@@ -36,7 +37,7 @@ type Verdict uint8
 const (
 	Absent     Verdict = iota // no route has the pattern; of a default, it has no backend
 	Taken                     // it decided, and the client is let through
-	Refused                   // it decided, and its route does not let the client's address in
+	Refused                   // it decided, and its route does not let the client's address or JA4 in
 	PassedOver                // the client meets the conditions of none of its routes
 	Beaten                    // a narrower pattern decided
 	Rejecting                 // it decided, and its route has no backend
@@ -54,19 +55,24 @@ func (v Verdict) String() string {
 // Explain says which route Lookup chooses for a hello, why, and which patterns it passed over. The
 // name is as an operator writes it, outside ASCII too, and stands for the A-labels that a client
 // sends; an empty name stands for a hello without one. Protocols that no hello can carry, empty or
-// over 255 bytes, count as not offered. The listener is an index in Config.Listeners, or
+// over 255 bytes, count as not offered; a nil JA4 is in no list. The listener is an index in Config.Listeners, or
 // NoListener.
-func (t *Table) Explain(name string, alpn []string, client netip.Addr, listener int) Explanation {
+func (t *Table) Explain(name string, alpn []string, client netip.Addr, listener int, ja4 *sni.JA4) Explanation {
 	e := &explainer{
-		Explanation: Explanation{Asked: name, ALPN: alpn, Client: client},
+		Explanation: Explanation{Asked: name, ALPN: alpn, Client: client, JA4: ja4},
 		table:       t,
-		query:       Query{ALPN: sni.MakeProtocols(alpn), Client: client, Listener: listener},
+		query:       Query{ALPN: sni.MakeProtocols(alpn), Client: client, Listener: listener, JA4: ja4},
 		fallback:    t.fallback(listener),
 	}
 	if listener >= 0 && listener < len(t.labels) {
 		e.Explanation.Listener = t.labels[listener]
 	}
 	e.mode = e.query.mode()
+	if !t.ja4.Admits(ja4) {
+		e.Match = Match{Outcome: DeniedJA4, Reject: e.fallback.reject}
+		e.Candidates = []Candidate{{Pattern: "limits", Verdict: Refused, Because: t.ja4.because(ja4)}}
+		return e.Explanation
+	}
 	if name == "" {
 		e.settle(e.fallback.nameless, NoName, "the hello has no name")
 		return e.Explanation
@@ -166,7 +172,7 @@ func (e *explainer) decide(c *Candidate, to target, k kind, star []byte) {
 		return
 	}
 	e.won = k
-	e.Match = e.fallback.admit(r, e.Client, Matched, Rejected)
+	e.Match = e.fallback.admit(r, &e.query, Matched, Rejected)
 	because := k.reason()
 	if c.Pattern == anyName {
 		because = "takes any name, and nothing narrower does"
@@ -191,6 +197,9 @@ func (e *explainer) conclude(c *Candidate, because string) {
 	case Denied:
 		c.Verdict = Refused
 		c.Because += ", but " + e.Route.Access.because(e.Client)
+	case DeniedJA4:
+		c.Verdict = Refused
+		c.Because += ", but " + e.Route.JA4.because(e.JA4)
 	}
 }
 
@@ -212,7 +221,7 @@ func (e *explainer) settle(steps []step, none Outcome, because string) {
 			c.Verdict, c.Because = PassedOver, e.unmet(s.Route, nil)
 		default:
 			decided, winner = true, s.label
-			e.Match = e.fallback.admit(s.Route, e.Client, s.taken, s.rejected)
+			e.Match = e.fallback.admit(s.Route, &e.query, s.taken, s.rejected)
 			if s.Backend < 0 {
 				because += ", and " + s.label + " has no backend"
 			}

@@ -81,7 +81,7 @@ bad name: name has a character that no host name has, and such a hello never rea
 `},
 	} {
 		client, _ := netip.ParseAddr(test.client)
-		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client, NoListener).String()
+		got := "\n" + table.Explain(test.name, strings.Fields(test.alpn), client, NoListener, nil).String()
 		if got != test.want {
 			t.Errorf("Explain(%q, %q, %v) = %s\nwant %s", test.name, test.alpn, client, got, test.want)
 		}
@@ -104,7 +104,7 @@ func TestExplainDefault(t *testing.T) {
 		{"", MatchedDefault, Taken, "the hello has no name"},
 		{"[::1]", MatchedDefault, Taken, "an IP address is no name (RFC 6066 section 3)"},
 	} {
-		e := table.Explain(test.name, nil, netip.Addr{}, NoListener)
+		e := table.Explain(test.name, nil, netip.Addr{}, NoListener, nil)
 		last := e.Candidates[len(e.Candidates)-1]
 		if e.Outcome != test.outcome || last.Verdict != test.verdict || last.Because != test.because {
 			t.Errorf("Explain(%q) = %v, default %v: %s, want %v, default %v: %s",
@@ -135,14 +135,14 @@ no name: line 8
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := "\n" + table.Explain("", nil, netip.Addr{}, NoListener).String(); got != test.want {
+		if got := "\n" + table.Explain("", nil, netip.Addr{}, NoListener, nil).String(); got != test.want {
 			t.Errorf("Explain(\"\") = %s\nwant %s", got, test.want)
 		}
 	}
 }
 
 func TestExplainBadName(t *testing.T) {
-	e := example(t).Explain("1.2.3", nil, netip.Addr{}, NoListener)
+	e := example(t).Explain("1.2.3", nil, netip.Addr{}, NoListener, nil)
 	if e.Outcome != BadName || !errors.Is(e.Err, ErrNumber) || len(e.Candidates) != 0 {
 		t.Errorf("Explain(%q) = %+v, want a bad name, %v", "1.2.3", e, ErrNumber)
 	}

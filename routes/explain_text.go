@@ -29,12 +29,15 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
-// on says which listener was asked for, after the rest of the hello.
-func (e Explanation) on() string {
-	if e.Listener == "" {
-		return ""
+// on says which JA4 and listener were asked for, after the rest of the hello.
+func (e Explanation) on() (s string) {
+	if e.JA4 != nil {
+		s = ", ja4 " + e.JA4.String()
 	}
-	return ", on " + e.Listener
+	if e.Listener != "" {
+		s += ", on " + e.Listener
+	}
+	return s
 }
 
 func (e Explanation) subject() string {

@@ -18,6 +18,7 @@ type Query struct {
 	ALPN     sni.Protocols // what it offers, in its own order of preference
 	Client   netip.Addr    // the zero Addr is in no network
 	Listener int           // index in Config.Listeners, or NoListener
+	JA4      *sni.JA4      // of the hello; nil: not known
 }
 
 // A Match is what Lookup found.
@@ -40,9 +41,10 @@ const (
 	BadName                       // the name is no host name; such a hello never reaches a default
 	Denied                        // Route takes the client, but its Access does not let the address in
 	Rejected                      // a pattern of Route takes the name, and it has no backend
+	DeniedJA4                     // as Denied, for the hello's JA4; without a Route, Config.JA4 does not let it in
 )
 
-var outcomeNames = [...]string{"matched", "matched default", "matched no_sni", "no route", "no name", "bad name", "denied", "route rejects"}
+var outcomeNames = [...]string{"matched", "matched default", "matched no_sni", "no route", "no name", "bad name", "denied", "route rejects", "denied by ja4"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
@@ -74,9 +76,14 @@ var dot = []byte(".")
 // (RFC 6066 section 3), yet clients send them and origins take such hellos: they go where hellos
 // without a name go. Brackets, a zone or a trailing dot do not turn an address into a name.
 //
+// Before all that, the Config's Fingerprints may deny a hello, whatever its name.
+//
 // Lookup does not allocate.
 func (t *Table) Lookup(q Query) Match {
 	f := t.fallback(q.Listener)
+	if !t.ja4.Admits(q.JA4) {
+		return Match{Outcome: DeniedJA4, Reject: f.reject}
+	}
 	if q.Name == nil {
 		return f.settle(f.nameless, &q, NoName)
 	}
@@ -91,7 +98,7 @@ func (t *Table) Lookup(q Query) Match {
 		return Match{Outcome: BadName, Reject: f.reject}
 	}
 	if r := t.route(name, &q); r != nil {
-		return f.admit(r, q.Client, Matched, Rejected)
+		return f.admit(r, &q, Matched, Rejected)
 	}
 	return f.settle(f.named, &q, NoRoute)
 }
@@ -99,7 +106,7 @@ func (t *Table) Lookup(q Query) Match {
 // Admit returns the match of a client that goes to r without a look-up: on a listener that reads no
 // hello, say. r need not be of the table.
 func (t *Table) Admit(r *Route, client netip.Addr, listener int) Match {
-	return t.fallback(listener).admit(r, client, Matched, Rejected)
+	return t.fallback(listener).admit(r, &Query{Client: client}, Matched, Rejected)
 }
 
 // settle returns the match of the first step that takes the client.
@@ -107,21 +114,24 @@ func (f *fallback) settle(steps []step, q *Query, none Outcome) Match {
 	m := q.mode()
 	for i := range steps {
 		if _, ok := steps[i].meets(nil, q, m); ok {
-			return f.admit(steps[i].Route, q.Client, steps[i].taken, steps[i].rejected)
+			return f.admit(steps[i].Route, q, steps[i].taken, steps[i].rejected)
 		}
 	}
 	return Match{Outcome: none, Reject: f.reject}
 }
 
 // admit returns the match of a client that the look-up gives to a route.
-func (f *fallback) admit(r *Route, client netip.Addr, taken, rejected Outcome) Match {
+func (f *fallback) admit(r *Route, q *Query, taken, rejected Outcome) Match {
 	m := Match{Route: r, Outcome: taken, Reject: r.Reject}
 	if m.Reject == RejectInherit {
 		m.Reject = f.reject
 	}
-	if r.Access != nil && !r.Access.Admits(client) {
+	switch {
+	case r.Access != nil && !r.Access.Admits(q.Client):
 		m.Outcome = Denied
-	} else if r.Backend < 0 {
+	case !r.JA4.Admits(q.JA4):
+		m.Outcome = DeniedJA4
+	case r.Backend < 0:
 		m.Outcome = rejected
 	}
 	return m

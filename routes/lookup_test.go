@@ -75,7 +75,7 @@ func TestLookup(t *testing.T) {
 		{"", "", "", BadName, 0},
 	} {
 		client, _ := netip.ParseAddr(test.client)
-		m := table.Lookup(Query{[]byte(test.name), sni.MakeProtocols(strings.Fields(test.alpn)), client, NoListener})
+		m := table.Lookup(Query{[]byte(test.name), sni.MakeProtocols(strings.Fields(test.alpn)), client, NoListener, nil})
 		line := 0
 		if m.Route != nil {
 			line = m.Route.Line
@@ -85,7 +85,7 @@ func TestLookup(t *testing.T) {
 				test.name, test.alpn, client, m.Outcome, line, test.want, test.line)
 		}
 	}
-	if m := table.Lookup(Query{nil, nil, netip.Addr{}, NoListener}); m.Outcome != NoName || m.Route.Line != 20 || m.Reject != RejectAlert {
+	if m := table.Lookup(Query{nil, nil, netip.Addr{}, NoListener, nil}); m.Outcome != NoName || m.Route.Line != 20 || m.Reject != RejectAlert {
 		t.Errorf("Lookup(nil) = %+v, want no name", m)
 	}
 }
@@ -96,13 +96,13 @@ func TestLookupDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range [][]byte{nil, []byte("b.com")} {
-		m := table.Lookup(Query{name, nil, netip.Addr{}, NoListener})
+		m := table.Lookup(Query{name, nil, netip.Addr{}, NoListener, nil})
 		if m.Outcome != MatchedDefault || m.Route.Backend != 3 || m.Route.Reject != RejectReset || m.Route.Line != 20 {
 			t.Errorf("Lookup(%q) = %+v, want the default with its backend, reject and line", name, m)
 		}
 	}
 	for _, name := range []string{"", "a..com", "1.2.3", "192.0.2.1:443", "\xff", "ü.com", "ａ.com", "fe80::1%\xff", "a b"} {
-		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); m != (Match{Outcome: BadName, Reject: RejectReset}) {
+		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener, nil}); m != (Match{Outcome: BadName, Reject: RejectReset}) {
 			t.Errorf("Lookup(%q) = %+v, want a bad name, which never reaches the default", name, m)
 		}
 	}
@@ -117,10 +117,10 @@ func TestLookupLiteral(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := table.Lookup(Query{nil, nil, netip.Addr{}, NoListener})
+		want := table.Lookup(Query{nil, nil, netip.Addr{}, NoListener, nil})
 		want.Literal = true
 		for _, name := range []string{"192.0.2.1", "192.0.2.1.", "2001:DB8::1", "[2001:db8::1]", "::ffff:192.0.2.1", "fe80::1%eth0"} {
-			if got := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); got != want {
+			if got := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener, nil}); got != want {
 				t.Errorf("Lookup(%q) = %+v, want %+v", name, got, want)
 			}
 		}
@@ -131,7 +131,7 @@ func TestLookupLiteral(t *testing.T) {
 func TestLookupCutShortProtocols(t *testing.T) {
 	table := example(t)
 	for alpn, want := range map[string]int{"\x02h2": 5, "\x02h2\x08http": 5, "\x08http/1.": 7, "\x00\x02h2": 5, "\xff": 7} {
-		m := table.Lookup(Query{[]byte("alpn.test"), []byte(alpn), netip.Addr{}, NoListener})
+		m := table.Lookup(Query{[]byte("alpn.test"), []byte(alpn), netip.Addr{}, NoListener, nil})
 		if m.Route == nil || m.Route.Line != want {
 			t.Errorf("Lookup(%q, %q) = %+v, want line %d", "alpn.test", alpn, m.Route, want)
 		}
@@ -143,10 +143,10 @@ func TestLookupOfEmptyTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := table.Lookup(Query{[]byte("a.b.c"), nil, netip.Addr{}, NoListener}); m.Outcome != NoRoute || m.Route.Backend != -1 {
+	if m := table.Lookup(Query{[]byte("a.b.c"), nil, netip.Addr{}, NoListener, nil}); m.Outcome != NoRoute || m.Route.Backend != -1 {
 		t.Errorf("Lookup(%q) = %+v, want no route", "a.b.c", m)
 	}
-	if e := table.Explain("a.b.c", nil, netip.Addr{}, NoListener); e.Outcome != NoRoute || len(e.Candidates) != 5 {
+	if e := table.Explain("a.b.c", nil, netip.Addr{}, NoListener, nil); e.Outcome != NoRoute || len(e.Candidates) != 5 {
 		t.Errorf("Explain(%q) = %+v, want no route among 5 candidates", "a.b.c", e)
 	}
 }
@@ -161,11 +161,11 @@ func TestLookupAllocatesNothing(t *testing.T) {
 		"bücher.example", strings.Repeat("ü", 127), strings.Repeat("a.", 126) + "b",
 	} {
 		raw := []byte(name)
-		if n := testing.AllocsPerRun(100, func() { table.Lookup(Query{raw, alpn, client, NoListener}) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { table.Lookup(Query{raw, alpn, client, NoListener, nil}) }); n != 0 {
 			t.Errorf("Lookup(%q) allocates %v times, want 0", name, n)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { table.Lookup(Query{nil, alpn, client, NoListener}) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { table.Lookup(Query{nil, alpn, client, NoListener, nil}) }); n != 0 {
 		t.Errorf("Lookup(nil) allocates %v times, want 0", n)
 	}
 }

@@ -260,7 +260,7 @@ func TestIDNPatterns(t *testing.T) {
 		"xn--bcher-kva.example": Matched, "XN--Bcher-KVA.example.": Matched,
 		"bücher.example": BadName, "BÜCHER.example.": BadName,
 	} {
-		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); m.Outcome != want {
+		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener, nil}); m.Outcome != want {
 			t.Errorf("Lookup(%q) = %v, want %v", name, m.Outcome, want)
 		}
 	}

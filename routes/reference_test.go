@@ -27,6 +27,9 @@ func reference(c Config, q Query) Match {
 			reject = r.Reject
 		}
 	}
+	if !c.JA4.Admits(q.JA4) {
+		return Match{Outcome: DeniedJA4, Reject: reject}
+	}
 	normal, err := Normalize(nil, q.Name)
 	literal := err == ErrIPLiteral && isASCII(q.Name)
 	m := Match{Outcome: NoRoute, Literal: literal}
@@ -48,6 +51,8 @@ func reference(c Config, q Query) Match {
 		switch {
 		case !r.Access.Admits(q.Client):
 			m.Outcome = Denied
+		case !r.JA4.Admits(q.JA4):
+			m.Outcome = DeniedJA4
 		case len(r.SNI) > 0 && r.Backend < 0:
 			m.Outcome = Rejected
 		case len(r.SNI) > 0:
@@ -170,16 +175,19 @@ func (r random) config() Config {
 		c.Routes[i] = r.route(i)
 	}
 	c.Routes = withoutConflicts(c)
+	if r.IntN(4) == 0 {
+		c.JA4 = r.fingerprints()
+	}
 	for i, at := range []**Route{&c.Default, &c.NoName, &c.Listeners[1].Default, &c.Listeners[1].NoName} {
 		if r.IntN(2) == 0 {
-			*at = &Route{Backend: r.IntN(3) - 1, Reject: Reject(r.IntN(5)), Line: 90 + i, When: r.conditions(false), Access: r.access()}
+			*at = &Route{Backend: r.IntN(3) - 1, Reject: Reject(r.IntN(5)), Line: 90 + i, When: r.conditions(false), Access: r.access(), JA4: r.fingerprints()}
 		}
 	}
 	return c
 }
 
 func (r random) route(i int) Route {
-	x := Route{Backend: i, Line: 10 + i, Access: r.access()}
+	x := Route{Backend: i, Line: 10 + i, Access: r.access(), JA4: r.fingerprints()}
 	if r.IntN(4) == 0 {
 		x.Backend = -1
 	}
@@ -220,6 +228,20 @@ func (r random) access() *Access {
 	return access(r.networks())
 }
 
+// fingerprints are two, so that clients have them.
+func (r random) fingerprints() *Fingerprints {
+	if r.IntN(4) > 0 {
+		return nil
+	}
+	f, err := NewFingerprints([][]sni.JA4{nil, {{'a'}}}[r.IntN(2)], [][]sni.JA4{nil, {{'b'}}}[r.IntN(2)])
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+func (r random) ja4() *sni.JA4 { return []*sni.JA4{nil, {'a'}, {'b'}, {'c'}}[r.IntN(4)] }
+
 func (r random) networks() []netip.Prefix {
 	return prefixes(r.some("192.0.0.0/8", "192.0.2.0/24", "192.0.2.9/32", "198.51.100.7/32", "2001:db8::/32", "::/0")...)
 }
@@ -250,7 +272,7 @@ func (r random) client() netip.Addr {
 }
 
 func (r random) query() Query {
-	q := Query{Name: []byte(r.name()), Client: r.client(), Listener: r.IntN(3) - 1}
+	q := Query{Name: []byte(r.name()), Client: r.client(), Listener: r.IntN(3) - 1, JA4: r.ja4()}
 	if r.IntN(5) == 0 {
 		q.Name = [][]byte{nil, []byte("192.0.2.1")}[r.IntN(2)]
 	}
@@ -283,7 +305,7 @@ func agree(t *testing.T, c Config, q Query) {
 		t.Fatalf("New(%+v) = %v, want a table", c, err)
 	}
 	want := reference(c, q)
-	hello := fmt.Sprintf("(%q, %q, %v, %d)", q.Name, q.ALPN, q.Client, q.Listener)
+	hello := fmt.Sprintf("(%q, %q, %v, %d, %v)", q.Name, q.ALPN, q.Client, q.Listener, q.JA4)
 	got := table.Lookup(q)
 	if describe(got) != describe(want) {
 		t.Fatalf("Lookup%s = %s, want %s, in %+v", hello, describe(got), describe(want), c)
@@ -291,7 +313,7 @@ func agree(t *testing.T, c Config, q Query) {
 	if q.Name != nil && len(q.Name) == 0 {
 		return // Explain has no word for a name of no bytes
 	}
-	e := table.Explain(string(q.Name), q.ALPN.Strings(), q.Client, q.Listener)
+	e := table.Explain(string(q.Name), q.ALPN.Strings(), q.Client, q.Listener, q.JA4)
 	if !isASCII(q.Name) && e.Outcome != BadName && !e.Literal {
 		q.Name = []byte(e.Name) // Explain takes an operator's spelling
 		got = table.Lookup(q)
@@ -305,6 +327,9 @@ func agree(t *testing.T, c Config, q Query) {
 // checkVerdicts fails unless the candidates tell the same story as the match.
 func checkVerdicts(t *testing.T, hello string, e Explanation) {
 	t.Helper()
+	if e.Outcome == DeniedJA4 && e.Route == nil {
+		return // before any candidate
+	}
 	decided := slices.DeleteFunc(slices.Clone(e.Candidates), func(c Candidate) bool {
 		return c.Verdict != Taken && c.Verdict != Refused && c.Verdict != Rejecting
 	})
@@ -314,7 +339,7 @@ func checkVerdicts(t *testing.T, hello string, e Explanation) {
 		}
 		return
 	}
-	verdict := map[Outcome]Verdict{Denied: Refused, Rejected: Rejecting, NoName: Rejecting, NoRoute: Rejecting}[e.Outcome]
+	verdict := map[Outcome]Verdict{Denied: Refused, DeniedJA4: Refused, Rejected: Rejecting, NoName: Rejecting, NoRoute: Rejecting}[e.Outcome]
 	if len(decided) != 1 || !slices.Contains(decided[0].Routes, e.Route) || decided[0].Verdict != cmp.Or(verdict, Taken) {
 		t.Fatalf("Explain%s has %v decide, want one with the route of %s", hello, decided, describe(e.Match))
 	}
@@ -351,7 +376,7 @@ func TestLookupAgreesWithReference(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range []Outcome{Matched, MatchedDefault, MatchedNoName, NoRoute, NoName, Denied, Rejected} {
+	for _, o := range []Outcome{Matched, MatchedDefault, MatchedNoName, NoRoute, NoName, Denied, Rejected, DeniedJA4} {
 		if outcomes[o] < 100 {
 			t.Errorf("%d of 20000 look-ups are %q, want 100 or the test shows little", outcomes[o], o)
 		}

@@ -16,7 +16,7 @@
 //
 // A table is immutable. A look-up allocates nothing, takes no lock, and does the same work in a
 // table of a million routes as in one of ten. With a name of 24 bytes each, a million routes take
-// 170 bytes apiece, of which 136 are the Route and its strings (go test -run TestTableSize -v
+// 178 bytes apiece, of which 144 are the Route and its strings (go test -run TestTableSize -v
 // ./routes).
 //
 // The package reads no configuration, knows backends and listeners only as numbers, and never sees
@@ -44,6 +44,8 @@ type Config struct {
 	Default, NoName *Route
 
 	Listeners []Own // by Query.Listener; may be empty
+
+	JA4 *Fingerprints // which hellos are let in at all; nil: any
 }
 
 // Own is what one listener has for itself.
@@ -57,6 +59,7 @@ type Route struct {
 	SNI         []string      // patterns, as ParsePattern takes them; at least one
 	When        *Conditions   // what else a client must be; nil: anything
 	Access      *Access       // which addresses it may come from; nil: any
+	JA4         *Fingerprints // which hellos it lets in; nil: any
 	Backend     int           // index into the caller's list of backends; negative: none, the client is rejected
 	IdleTimeout time.Duration // 0: the global one
 	Keepalive   time.Duration // 0: the global one; negative: none
@@ -122,6 +125,8 @@ type Table struct {
 	fallbacks []fallback
 	labels    []string // of the listeners
 	acme      bool     // a route lists acme-tls/1
+	ja4       *Fingerprints
+	wantsJA4  bool
 }
 
 // A fallback is what takes the clients of a listener that no pattern takes. The first is of clients
@@ -148,7 +153,7 @@ func New(c Config) (*Table, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	t := &Table{routes: c.Routes, labels: make([]string, len(c.Listeners))}
+	t := &Table{routes: c.Routes, labels: make([]string, len(c.Listeners)), ja4: c.JA4, wantsJA4: c.wantsJA4()}
 	t.fallbacks = append(t.fallbacks, c.fallback(Own{}))
 	for i, own := range c.Listeners {
 		t.labels[i] = own.Label
@@ -194,6 +199,18 @@ func (t *Table) fallback(listener int) *fallback {
 // Reject returns how a client of a listener is rejected whose route does not say, or which has
 // none. It is never RejectInherit.
 func (t *Table) Reject(listener int) Reject { return t.fallback(listener).reject }
+
+// WantsJA4 reports whether a look-up needs Query.JA4.
+func (t *Table) WantsJA4() bool { return t.wantsJA4 }
+
+func (c *Config) wantsJA4() bool {
+	others := []*Route{c.Default, c.NoName}
+	for _, own := range c.Listeners {
+		others = append(others, own.Default, own.NoName)
+	}
+	return c.JA4 != nil || slices.ContainsFunc(c.Routes, func(r Route) bool { return r.JA4 != nil }) ||
+		slices.ContainsFunc(others, func(r *Route) bool { return r != nil && r.JA4 != nil })
+}
 
 // Len is the number of routes.
 func (t *Table) Len() int { return len(t.routes) }

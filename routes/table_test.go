@@ -173,7 +173,7 @@ func TestTableSize(t *testing.T) {
 	}
 	for i := 0; i < n; i += 97 {
 		name := shop(i)
-		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener}); m.Route == nil || m.Route.Line != i+1 {
+		if m := table.Lookup(Query{[]byte(name), nil, netip.Addr{}, NoListener, nil}); m.Route == nil || m.Route.Line != i+1 {
 			t.Fatalf("Lookup(%q) = %+v, want line %d", name, m, i+1)
 		}
 	}

@@ -73,6 +73,7 @@ func proxyConfig(c *config.Config, pools []*backend.Pool, splits []*backend.Spli
 		HelloBytes:     c.Limits.HelloBytes,
 		HelloMemory:    c.Limits.HelloMemory,
 		MaxConnections: r.connections,
+		JA4:            c.Log.JA4,
 		Pipes:          r.pipes,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"keyhole/cmd/internal/cli"
 	"keyhole/config"
 	"keyhole/routes"
+	"keyhole/sni"
 )
 
 // A question is what explain is asked.
@@ -23,6 +24,9 @@ type question struct {
 	client string
 	listen string
 	noSNI  bool
+	ja4    string
+
+	fingerprint *sni.JA4 // of ja4; nil: not known
 
 	// Of a client that does not speak TLS; see explainPlain.
 	plain  bool
@@ -60,6 +64,7 @@ apart. --begins and --silent ask about clients that do not speak TLS.`,
 	c.Flags().StringVar(&q.client, "client", "", "the client's `ADDRESS`; without it, no allow list lets it in")
 	c.Flags().StringVar(&q.listen, "listen", "", "the `LISTENER` that the client reaches: its name or its address")
 	c.Flags().BoolVar(&q.noSNI, "no-sni", false, "the client sends no name")
+	c.Flags().StringVar(&q.ja4, "ja4", "", "the `JA4` of the client's hello; without it, no ja4 list that allows lets it in")
 	c.Flags().StringVar(&q.begins, "begins", "", "the first `BYTES` of a client that does not speak TLS, \\x05 for one byte")
 	c.Flags().BoolVar(&q.silent, "silent", false, "the client sends nothing, and waits for the server")
 	return c
@@ -69,6 +74,13 @@ func (q *question) explain(out io.Writer, file string) error {
 	from, err := clientAddress(q.client)
 	if err != nil {
 		return err
+	}
+	if q.ja4 != "" {
+		j, err := routes.ParseJA4(q.ja4)
+		if err != nil {
+			return cli.UsageError{Err: fmt.Errorf("explain: --ja4 %q %w", q.ja4, err)}
+		}
+		q.fingerprint = &j
 	}
 	if slices.Contains(q.alpn, "") {
 		return cli.UsageError{Err: errors.New("explain: --alpn has an empty protocol, write it as in --alpn h2,http/1.1")}
@@ -131,7 +143,7 @@ func (q *question) answers(c *config.Config, from netip.Addr) ([]finding, error)
 }
 
 func (q *question) find(c *config.Config, from netip.Addr, listener int) finding {
-	a := finding{Explanation: c.Table.Explain(q.name, q.alpn, from, listener)}
+	a := finding{Explanation: c.Table.Explain(q.name, q.alpn, from, listener, q.fingerprint)}
 	if l := c.Listen[listener]; from.IsValid() && !l.Access.Admits(from) {
 		a.consequence = fmt.Sprintf("rejected with a TCP reset before all that: the listener does not let %s in", from)
 		return a

@@ -144,8 +144,8 @@ func (q *question) asksPlain(args []string, changed func(flag string) bool) (boo
 		return true, cli.UsageError{Err: errors.New("explain: leave out --begins or --silent")}
 	case begins && q.begins == "":
 		return true, cli.UsageError{Err: errors.New("explain: --begins is empty, write --silent for a client that sends nothing")}
-	case len(args) > 0 || slices.ContainsFunc([]string{"alpn", "no-sni"}, changed):
-		return true, cli.UsageError{Err: errors.New("explain: a client without TLS has no name and no protocols, leave them out")}
+	case len(args) > 0 || slices.ContainsFunc([]string{"alpn", "no-sni", "ja4"}, changed):
+		return true, cli.UsageError{Err: errors.New("explain: a client without TLS has no name, no protocols and no JA4, leave them out")}
 	}
 	return true, nil
 }
